@@ -1,0 +1,151 @@
+import { binding, type Failure, type ModeNumber, type Segment } from '../binding';
+import { bytesInWords, closedError, failureError, stateError } from '../errors';
+import type { Mode } from '../options';
+import type { Data, DTypeSpec } from './dtype';
+import type { Order } from './shape';
+
+const modeNumbers: Record<Mode, ModeNumber> = { r: 1, 'r+': 2, c: 3 };
+
+export interface AttachmentSpec {
+  /** null = anonymous. */
+  readonly name: string | null;
+  readonly mode: Mode;
+  readonly spec: DTypeSpec;
+  readonly shape: readonly number[];
+  readonly order: Order;
+  readonly dataOffset: number;
+  readonly dataBytes: number;
+  /** Attached by openRaw(): there is no header to go by, and no control block. */
+  readonly raw: boolean;
+}
+
+// A clean exit closes what is ephemeral, so that the last process out takes the name away. After any other death the
+// next gc() does.
+const openEphemeral = new Set<WeakRef<Attachment>>();
+const forgetCollected = new FinalizationRegistry<WeakRef<Attachment>>((reference) => openEphemeral.delete(reference));
+
+function closeAtExit(reference: WeakRef<Attachment>): void {
+  if (openEphemeral.size === 0) {
+    process.once('exit', () => {
+      for (const each of openEphemeral) each.deref()?.close();
+    });
+  }
+  openEphemeral.add(reference);
+  forgetCollected.register(reference.deref() as Attachment, reference);
+}
+
+/**
+ * One process's or thread's hold on a segment: the mapped bytes as one buffer, shared by an array and all its views.
+ * Closed once, by the array that opened it.
+ */
+export class Attachment {
+  readonly #segment: Segment;
+  readonly #buffer: ArrayBuffer;
+  #closed = false;
+  #faultsSeen: number;
+  #id: string | null | undefined; // undefined = not asked for yet
+  readonly #atExit: WeakRef<Attachment> | undefined;
+
+  private constructor(
+    readonly spec: AttachmentSpec,
+    segment: Segment,
+  ) {
+    this.#segment = segment;
+    this.#faultsSeen = binding.faults[0] as number;
+    const buffer = segment.buffer();
+    if (buffer === undefined) {
+      segment.close(null);
+      throw stateError('ERR_NDSHM_UNSUPPORTED', 'This runtime does not allow buffers over memory outside its heap');
+    }
+    this.#buffer = buffer;
+    if (segment.ephemeral()) {
+      this.#atExit = new WeakRef(this);
+      closeAtExit(this.#atExit);
+    }
+  }
+
+  /** Maps an opened segment as `spec` says. Closes it on failure, whose value tells whether to open again. */
+  static attach(segment: Segment, spec: AttachmentSpec): Attachment | Failure {
+    const guard = process.env['NDSHM_GUARD'] === '1';
+    const failure = segment.attach(modeNumbers[spec.mode], spec.dataOffset, spec.dataBytes, spec.raw, guard);
+    if (failure !== undefined) {
+      segment.close(null);
+      return failure;
+    }
+    return new Attachment(spec, segment);
+  }
+
+  /** Of a segment that allocate() has made and mapped already. */
+  static ofNew(segment: Segment, spec: AttachmentSpec): Attachment {
+    return new Attachment(spec, segment);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** All elements, in memory order. */
+  data(): Data {
+    const { spec, dataBytes } = this.spec;
+    const length = (dataBytes / spec.itemBytes) * spec.lanes;
+    try {
+      return spec.over(this.#buffer, 0, length);
+    } catch (cause) {
+      this.close();
+      const error = stateError(
+        'ERR_NDSHM_TOO_LARGE',
+        `${this.who} has ${bytesInWords(dataBytes)}, more than a typed array holds in this runtime (${process.version}); Node 22 and later take more`,
+      );
+      throw Object.assign(error, { cause });
+    }
+  }
+
+  get who(): string {
+    return this.spec.name === null ? 'an anonymous array' : `'${this.spec.name}'`;
+  }
+
+  /** The random id of the segment; null for files that are not of our making. */
+  get id(): string | null {
+    if (this.#id === undefined) {
+      const { raw, dataOffset, dataBytes } = this.spec;
+      const control = raw ? undefined : this.#segment.control(dataOffset, dataBytes);
+      this.#id = control !== undefined && 'length' in control ? control[2] : null;
+    }
+    return this.#id;
+  }
+
+  get faultsSeen(): number {
+    return this.#faultsSeen;
+  }
+
+  /** Throws if closed, or if the file was truncated under the mapping. */
+  check(): void {
+    if (this.#closed) throw closedError(this.who);
+    if ((binding.faults[0] as number) === this.#faultsSeen) return;
+    if (this.#segment.faulted()) {
+      throw stateError(
+        'ERR_NDSHM_TRUNCATED',
+        `${this.who} lost pages: another process truncated the file, or there was no room for a page of it; what was lost reads as zero`,
+      );
+    }
+    this.#faultsSeen = binding.faults[0] as number; // somebody else's
+  }
+
+  publish(name: string, replace: boolean): Failure | undefined {
+    return this.#segment.publish(name, replace);
+  }
+
+  /** A descriptor for a child process to inherit. */
+  shareDescriptor(): number {
+    const fd = this.#segment.share();
+    if (typeof fd !== 'number') throw failureError(fd, { directory: binding.layout.directory, name: this.spec.name });
+    return fd;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#atExit !== undefined) openEphemeral.delete(this.#atExit);
+    this.#segment.close(this.#buffer);
+  }
+}

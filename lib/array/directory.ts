@@ -1,0 +1,194 @@
+import { readdirSync } from 'node:fs';
+import { binding, type Segment } from '../binding';
+import { type CodedError, failureError } from '../errors';
+import { booleanOption, checkName, checkOptions, type Mode, modes } from '../options';
+import type { DType } from './dtype';
+import type { NpyHeader } from './npy';
+import { checkExtent, factsOf, readHeader } from './segment-file';
+import type { Order } from './shape';
+
+const { layout } = binding;
+
+/** One living attachment of a segment. */
+export interface PeerInfo {
+  /** Null for peers that may not write; they are counted as one. */
+  readonly slot: number | null;
+  readonly mode: Mode;
+  /** As the peer itself sees it: in another pid namespace the number means another process. */
+  readonly pid: number | null;
+  readonly tid: number | null;
+  readonly attachedAt: Date | null;
+}
+
+export interface SegmentInfo {
+  readonly name: string;
+  /**
+   * 'array': made by ndshm. 'npy': a plain .npy file. 'temporary': a replacement on its way to its name, or what a
+   * crash on that way has left. 'foreign': anything else.
+   */
+  readonly kind: 'array' | 'npy' | 'temporary' | 'foreign';
+  readonly dtype: DType | null;
+  readonly shape: readonly number[] | null;
+  readonly order: Order | null;
+  /** Bytes of the elements. */
+  readonly nbytes: number | null;
+  /** Length of the file, and how many bytes of memory it occupies. */
+  readonly fileBytes: number;
+  readonly allocatedBytes: number;
+  readonly uid: number;
+  /** Permission bits, as in chmod. */
+  readonly permissions: number;
+  readonly modifiedAt: Date;
+  readonly createdAt: Date | null;
+  readonly ephemeral: boolean;
+  /** Random id of the segment; another one after each replacement. */
+  readonly id: string | null;
+  readonly peers: readonly PeerInfo[];
+  /** Why the array cannot be opened, if it cannot. */
+  readonly problem: { readonly code: string; readonly message: string } | null;
+}
+
+type Description = Pick<SegmentInfo, 'kind' | 'dtype' | 'shape' | 'order' | 'nbytes' | 'createdAt' | 'ephemeral' | 'id' | 'peers' | 'problem'>;
+
+const nothing: Description = {
+  kind: 'foreign',
+  dtype: null,
+  shape: null,
+  order: null,
+  nbytes: null,
+  createdAt: null,
+  ephemeral: false,
+  id: null,
+  peers: [],
+  problem: null,
+};
+
+function describe(segment: Segment, name: string): Description {
+  let header: NpyHeader;
+  try {
+    header = readHeader(segment, name);
+  } catch (error) {
+    // Whatever does not begin like an .npy file is somebody else's business, not a problem.
+    const { code, message } = error as CodedError;
+    return startsLikeNpy(segment) ? { ...nothing, kind: 'npy', problem: { code, message } } : nothing;
+  }
+  const { spec, shape, order, dataOffset, dataBytes } = header;
+  const array = { ...nothing, kind: 'npy' as const, dtype: spec.name, shape, order, nbytes: dataBytes };
+  try {
+    checkExtent(name, spec, dataOffset, dataBytes, factsOf(segment).size);
+    const control = segment.control(dataOffset, dataBytes);
+    if (control === undefined) return array;
+    if ('status' in control) throw failureError(control, { directory: layout.directory, name });
+    const [flags, createdAtMs, id] = control;
+    return {
+      ...array,
+      kind: 'array',
+      createdAt: new Date(createdAtMs),
+      ephemeral: (flags & layout.ephemeralFlag) !== 0,
+      id,
+      peers: peersOf(segment, dataOffset, dataBytes, name),
+    };
+  } catch (error) {
+    const { code, message } = error as CodedError;
+    return { ...array, problem: { code, message } };
+  }
+}
+
+function startsLikeNpy(segment: Segment): boolean {
+  const start = Buffer.alloc(6);
+  return segment.read(start, 0) === start.length && start.toString('latin1') === '\x93NUMPY';
+}
+
+function peersOf(segment: Segment, dataOffset: number, dataBytes: number, name: string): PeerInfo[] {
+  const rows = segment.peers(dataOffset, dataBytes);
+  if (!Array.isArray(rows)) throw failureError(rows, { directory: layout.directory, name });
+  return rows.map(([slot, mode, pid, tid, attachedAtMs]) => ({
+    slot: slot < layout.peerSlots ? slot : null,
+    mode: modes[mode - 1] ?? 'r',
+    pid: pid === 0 ? null : pid,
+    tid: tid === 0 ? null : tid,
+    attachedAt: attachedAtMs === 0 ? null : new Date(attachedAtMs),
+  }));
+}
+
+function inspectName(name: string): SegmentInfo {
+  const segment = new binding.Segment();
+  const failure = segment.open(name, false);
+  if (failure !== undefined) throw failureError(failure, { directory: layout.directory, name });
+  try {
+    const facts = factsOf(segment);
+    const description = describe(segment, name);
+    return {
+      name,
+      ...description,
+      kind: name.startsWith(layout.temporaryPrefix) ? 'temporary' : description.kind,
+      fileBytes: facts.size,
+      allocatedBytes: facts.allocatedBytes,
+      uid: facts.owner,
+      permissions: facts.permissions,
+      modifiedAt: new Date(facts.modifiedAtMs),
+    };
+  } finally {
+    segment.close(null);
+  }
+}
+
+/**
+ * What is under this name: kind, dtype, shape, size, owner, living peers. Attaches nothing and disturbs nobody.
+ * Errors: ENOENT, EACCES, ERR_NDSHM_INVALID_NAME.
+ */
+export function stat(name: string): SegmentInfo {
+  return inspectName(checkName(name));
+}
+
+export interface ListOptions {
+  /** Also what is neither ndshm's nor an .npy file. Default false. */
+  readonly foreign?: boolean;
+}
+
+/** All arrays in /dev/shm, by name. Reaps what crashes have left before it looks. */
+export function list(options?: ListOptions): SegmentInfo[] {
+  const { foreign } = checkOptions(options, ['foreign'], 'list()');
+  const all = booleanOption(foreign, 'foreign');
+  gc();
+  const found: SegmentInfo[] = [];
+  for (const name of names()) {
+    let info: SegmentInfo;
+    try {
+      info = inspectName(name);
+    } catch {
+      continue; // gone since we looked, not a regular file, or not ours to read
+    }
+    if (all || info.kind !== 'foreign') found.push(info);
+  }
+  return found;
+}
+
+function names(): string[] {
+  return readdirSync(layout.directory).sort();
+}
+
+/**
+ * Removes what crashes have left: ephemeral segments without a living peer, and replacements that never got their
+ * name. Returns the names removed. Never touches a segment with a living peer, or one that is not ephemeral.
+ */
+export function gc(): string[] {
+  return names().filter((name) => binding.reap(name) === true);
+}
+
+let reaped = false;
+/** gc(), the first time that this process (or thread) makes something. */
+export function reapOnce(): void {
+  if (reaped) return;
+  reaped = true;
+  gc();
+}
+
+/**
+ * Removes the name. Whoever has the array open keeps it; the memory is free when the last one has closed it.
+ * Errors: ENOENT, EACCES, EPERM.
+ */
+export function unlink(name: string): void {
+  const failure = binding.unlink(checkName(name));
+  if (failure !== undefined) throw failureError(failure, { directory: layout.directory, name });
+}

@@ -1,0 +1,102 @@
+import { stateError, typeError, wrongKind } from '../errors';
+import { checkName, checkOptions, integerIn, type Mode, oneOf } from '../options';
+import { type DType, specOf } from './dtype';
+import { open, openRaw } from './segments';
+import { SharedArray } from './shared-array';
+import { checkShape, type Order } from './shape';
+
+/** What `array.handle` gives: plain JSON, the same for every process on the host. */
+export interface ArrayHandle {
+  /** Version of this description. */
+  readonly ndshm: 1;
+  readonly name: string;
+  /** The segment's random id; null for a file that ndshm did not make. */
+  readonly id: string | null;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly order: Order;
+  /** For arrays of openRaw(): where the elements start in the file. */
+  readonly rawByteOffset?: number;
+  /** For views: their part of the array, in bytes. */
+  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[]; readonly byteOffset: number };
+}
+
+export interface AttachOptions {
+  /** Default 'r'. */
+  readonly mode?: Mode;
+  readonly allowForeignOwner?: boolean;
+}
+
+/**
+ * Attaches the array that a handle describes, in any process on the same host (or container with the same /dev/shm).
+ * A view's handle gives that view. Does not block, copies nothing.
+ * Errors: ERR_NDSHM_STALE_HANDLE if the name means another segment by now, ENOENT if none, and those of open().
+ */
+export function attach(handle: ArrayHandle, options?: AttachOptions): SharedArray {
+  const checked = checkHandle(handle);
+  const { mode, allowForeignOwner } = checkOptions(options, ['mode', 'allowForeignOwner'], 'attach()');
+  const how = {
+    ...(mode === undefined ? {} : { mode }),
+    ...(allowForeignOwner === undefined ? {} : { allowForeignOwner }),
+  };
+  const { name, dtype, shape, order, rawByteOffset } = checked;
+  const array =
+    rawByteOffset === undefined
+      ? open(name, how)
+      : openRaw(name, { ...how, dtype, shape: [...shape], order, byteOffset: rawByteOffset });
+  try {
+    const found = SharedArray.attachmentOf(array);
+    const same =
+      found.id === checked.id &&
+      found.spec.spec.name === dtype &&
+      found.spec.order === order &&
+      found.spec.shape.join() === shape.join();
+    if (!same) {
+      throw stateError('ERR_NDSHM_STALE_HANDLE', `'${name}' has been replaced since the handle was made; open('${name}') gives the new array`);
+    }
+    return checked.view === undefined ? array : viewOf(array, checked.view);
+  } catch (error) {
+    array.close();
+    throw error;
+  }
+}
+
+function viewOf(array: SharedArray, view: NonNullable<ArrayHandle['view']>): SharedArray {
+  const { itemsize } = array;
+  const geometry = {
+    shape: checkShape(view.shape),
+    steps: view.strides.map((stride) => stride / itemsize),
+    offset: view.byteOffset / itemsize,
+  };
+  // A handle comes from anywhere: its view must lie within the array at both ends of every axis.
+  let low = geometry.offset;
+  let high = geometry.offset;
+  geometry.shape.forEach((length, axis) => {
+    const reach = Math.max(length - 1, 0) * (geometry.steps[axis] as number);
+    if (reach < 0) low += reach;
+    else high += reach;
+  });
+  const whole = [...geometry.steps, geometry.offset].every(Number.isSafeInteger);
+  const empty = geometry.shape.includes(0);
+  if (!whole || geometry.steps.length !== geometry.shape.length || (!empty && !(low >= 0 && high < array.size))) {
+    throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `The handle's view does not lie within '${array.name}'`);
+  }
+  return SharedArray.viewOf(array, geometry);
+}
+
+function checkHandle(handle: unknown): ArrayHandle {
+  if (typeof handle !== 'object' || handle === null || (handle as ArrayHandle).ndshm !== 1) {
+    throw wrongKind('a handle (array.handle)', 'attach()', handle);
+  }
+  const { name, id, dtype, shape, order, rawByteOffset, view } = handle as ArrayHandle;
+  checkName(name);
+  specOf(dtype);
+  checkShape(shape);
+  oneOf(order, ['C', 'F'], "the handle's order");
+  if (id !== null && typeof id !== 'string') throw wrongKind('a string or null', "the handle's id", id);
+  if (rawByteOffset !== undefined) integerIn(rawByteOffset, 0, Number.MAX_SAFE_INTEGER, "the handle's rawByteOffset");
+  if (view !== undefined && !(Array.isArray(view?.shape) && Array.isArray(view.strides))) {
+    throw wrongKind('{ shape, strides, byteOffset }', "the handle's view", view);
+  }
+  return handle as ArrayHandle;
+}

@@ -1,0 +1,489 @@
+import { inspect } from 'node:util';
+import { binding } from '../binding';
+import { rangeError, typeError, wrongKind } from '../errors';
+import type { Mode } from '../options';
+import type { Attachment } from './attachment';
+import { type Data, type DType, type DTypeSpec, type Element, type ElementInput, specOf, specOfTypedArray } from './dtype';
+import type { ArrayHandle } from './handle';
+import { forEachLeaf, type Nested, nestedShape } from './nested';
+import { formatArray, formatValues, type Printable } from './print';
+import {
+  checkIndex,
+  checkReshape,
+  contiguousSteps,
+  forEachPosition,
+  type Geometry,
+  isContiguous,
+  reshapeGeometry,
+  type SliceItem,
+  sizeOf,
+  sliceGeometry,
+} from './shape';
+
+const { faults } = binding;
+
+/**
+ * An n-dimensional array over shared memory, with numpy's terms: shape, strides, dtype; slices, rows and transposes
+ * are views on the same memory. Made by create(), open() and their like, never by `new`.
+ *
+ * Everything here works on the memory directly and without locks. Methods throw ERR_NDSHM_CLOSED after close(),
+ * ERR_NDSHM_TRUNCATED once the file was truncated under the mapping, and those that write ERR_NDSHM_READ_ONLY in
+ * mode 'r'.
+ */
+export class SharedArray<D extends DType = DType> implements Iterable<Element<D> | SharedArray<D>> {
+  /** Length of each axis. */
+  readonly shape: readonly number[];
+  /** The array whose memory a view shows; null for an array that owns its attachment. */
+  readonly base: SharedArray<D> | null;
+  readonly #attachment: Attachment;
+  readonly #spec: DTypeSpec;
+  readonly #plain: boolean;
+  readonly #writable: boolean;
+  // Counted in typed-array entries, so that the hot path has no multiplication by lanes.
+  readonly #data: Data;
+  readonly #offset: number;
+  readonly #steps: readonly number[];
+  readonly #ownsAttachment: boolean;
+  #closed = false;
+
+  /** @internal */
+  constructor(attachment: Attachment, view?: { base: SharedArray<D>; geometry: Geometry; ownsAttachment: boolean }) {
+    const { spec, shape, order } = attachment.spec;
+    const geometry = view?.geometry ?? { shape, steps: contiguousSteps(shape, order), offset: 0 };
+    this.#attachment = attachment;
+    this.#spec = spec;
+    this.#plain = spec.plain;
+    this.#writable = attachment.spec.mode !== 'r';
+    this.#data = view === undefined ? attachment.data() : view.base.#data;
+    this.#offset = geometry.offset * spec.lanes;
+    this.#steps = geometry.steps.map((step) => step * spec.lanes);
+    this.shape = Object.freeze(geometry.shape.slice());
+    this.base = view?.base ?? null;
+    this.#ownsAttachment = view?.ownsAttachment ?? true;
+  }
+
+  /** Name of the segment; null for an anonymous array. */
+  get name(): string | null {
+    return this.#attachment.spec.name;
+  }
+  get dtype(): D {
+    return this.#spec.name as D;
+  }
+  /** 'r' read-only, 'r+' shared and writable, 'c' copy-on-write, as numpy.memmap has them. */
+  get mode(): Mode {
+    return this.#attachment.spec.mode;
+  }
+  get ndim(): number {
+    return this.shape.length;
+  }
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+  get itemsize(): number {
+    return this.#spec.itemBytes;
+  }
+  /** Bytes of all elements, as if they lay next to each other. */
+  get nbytes(): number {
+    return this.size * this.#spec.itemBytes;
+  }
+  /** Bytes from one element to the next along each axis, as numpy has them; negative in reversed views. */
+  get strides(): readonly number[] {
+    return this.#geometry.steps.map((step) => step * this.#spec.itemBytes);
+  }
+  /** Where the first element lies in the segment's data, in bytes: 0 but for views. */
+  get byteOffset(): number {
+    return this.#geometry.offset * this.#spec.itemBytes;
+  }
+  get isCContiguous(): boolean {
+    return isContiguous(this.shape, this.#geometry.steps, 'C');
+  }
+  get isFContiguous(): boolean {
+    return isContiguous(this.shape, this.#geometry.steps, 'F');
+  }
+  get closed(): boolean {
+    return this.#closed || this.#attachment.closed;
+  }
+
+  /** In elements. */
+  get #geometry(): Geometry {
+    const { lanes } = this.#spec;
+    const steps = lanes === 1 ? this.#steps : this.#steps.map((step) => step / lanes);
+    return { shape: this.shape, steps, offset: this.#offset / lanes };
+  }
+
+  /**
+   * A description from which attach() finds this array in any process on this host: plain JSON, some 150 bytes.
+   * Errors: ERR_NDSHM_ANONYMOUS if it has no name.
+   */
+  get handle(): ArrayHandle {
+    this.#check();
+    const { name, spec, shape, order, raw, dataOffset } = this.#attachment.spec;
+    if (name === null) {
+      throw typeError('ERR_NDSHM_ANONYMOUS', 'An anonymous array has no handle; pass it to a child with fork({ share })');
+    }
+    return {
+      ndshm: 1,
+      name,
+      id: this.#attachment.id,
+      dtype: spec.name,
+      shape: [...shape],
+      order,
+      ...(raw ? { rawByteOffset: dataOffset } : {}),
+      ...(this.base === null
+        ? {}
+        : { view: { shape: [...this.shape], strides: [...this.strides], byteOffset: this.byteOffset } }),
+    };
+  }
+
+  /**
+   * The elements as a typed array straight over the shared memory, in memory order (for Fortran order: the first
+   * index varies fastest). Nothing is copied, and nothing is checked on access: a store through it in mode 'r' is
+   * seen by this array alone. complex: re and im alternate. float16: bits, on runtimes without Float16Array.
+   * After close() it has length 0. Errors: ERR_NDSHM_NOT_CONTIGUOUS for views with gaps.
+   */
+  get data(): Data<D> {
+    this.#check();
+    if (this.base === null) return this.#data as Data<D>;
+    if (!this.isCContiguous && !this.isFContiguous) throw this.#notContiguous('.data');
+    return this.#data.subarray(this.#offset, this.#offset + this.size * this.#spec.lanes) as Data<D>;
+  }
+
+  #notContiguous(what: string): TypeError {
+    return typeError(
+      'ERR_NDSHM_NOT_CONTIGUOUS',
+      `${what} needs elements next to each other; this view of shape (${this.shape.join(', ')}) has strides (${this.strides.join(', ')}). Copy it first, or use get() and set()`,
+    );
+  }
+
+  #check(): void {
+    if (this.#closed || this.#data.length === 0 || faults[0] !== this.#attachment.faultsSeen) this.#checkClosely();
+  }
+
+  #checkClosely(): void {
+    // A view that was closed alone reports it as if its array had been.
+    if (this.#closed && !this.#attachment.closed) throw this.#viewClosed();
+    this.#attachment.check();
+  }
+
+  #viewClosed(): Error {
+    return Object.assign(new Error('This view has been closed'), { code: 'ERR_NDSHM_CLOSED' });
+  }
+
+  #checkWritable(): void {
+    this.#check();
+    if (!this.#writable) {
+      throw typeError(
+        'ERR_NDSHM_READ_ONLY',
+        `${this.#attachment.who} is open in mode 'r'; open it in mode 'r+' to write for everybody or 'c' for yourself`,
+      );
+    }
+  }
+
+  // The position of an element for up to three indices without a loop. Anything unusual gives NaN, which finds
+  // nothing in the data, and the slow path then says what was wrong.
+  #position(count: number, i: number, j: number, k: number): number {
+    const { shape } = this;
+    const steps = this.#steps;
+    if (count !== shape.length) return Number.NaN;
+    let at = this.#offset;
+    if (count > 0) {
+      const length = shape[0] as number;
+      const index = i < 0 ? i + length : i;
+      if (!(index >= 0 && index < length)) return Number.NaN;
+      at += index * (steps[0] as number);
+    }
+    if (count > 1) {
+      const length = shape[1] as number;
+      const index = j < 0 ? j + length : j;
+      if (!(index >= 0 && index < length)) return Number.NaN;
+      at += index * (steps[1] as number);
+    }
+    if (count > 2) {
+      const length = shape[2] as number;
+      const index = k < 0 ? k + length : k;
+      if (!(index >= 0 && index < length)) return Number.NaN;
+      at += index * (steps[2] as number);
+    }
+    return at;
+  }
+
+  #positionOf(index: readonly number[]): number {
+    if (index.length !== this.ndim) {
+      throw rangeError(
+        'ERR_NDSHM_OUT_OF_RANGE',
+        `Expected ${this.ndim} indices for an array of shape (${this.shape.join(', ')}) but received ${index.length}`,
+      );
+    }
+    let at = this.#offset;
+    for (let axis = 0; axis < index.length; axis++) {
+      at += checkIndex(index[axis], this.shape[axis] as number, axis) * (this.#steps[axis] as number);
+    }
+    return at;
+  }
+
+  /**
+   * The element at an index: one whole number per axis, negative ones counting from the end. int64 and uint64 give
+   * bigints, complex { re, im }, bool booleans. Errors: ERR_NDSHM_OUT_OF_RANGE.
+   */
+  get(...index: number[]): Element<D>;
+  get(i = 0, j = 0, k = 0, ...more: number[]): Element<D> {
+    // biome-ignore lint/complexity/noArguments: counts the indices without making an array of them
+    const count = arguments.length;
+    if (faults[0] === this.#attachment.faultsSeen && this.#plain && count <= 3) {
+      const value = this.#data[this.#position(count, i, j, k)];
+      if (value !== undefined && !this.#closed) return value as Element<D>;
+    }
+    this.#check();
+    return this.#spec.read(this.#data, this.#positionOf([i, j, k, ...more].slice(0, count))) as Element<D>;
+  }
+
+  /**
+   * Stores an element. Takes what get() returns; whole numbers also for int64 and uint64, numbers for complex.
+   * Errors: ERR_NDSHM_INVALID_ARGUMENT for another kind of value, ERR_NDSHM_OUT_OF_RANGE for an index outside the
+   * array or a value outside the dtype (integers never wrap around or lose a fraction), ERR_NDSHM_READ_ONLY.
+   */
+  set(index: number | readonly number[], value: ElementInput<D>): this {
+    this.#checkWritable();
+    const at = this.#positionOf(typeof index === 'number' ? [index] : index);
+    this.#spec.write(this.#data, at, value);
+    return this;
+  }
+
+  /** Stores one value in every element. Errors as for set(). */
+  fill(value: ElementInput<D>): this {
+    this.#checkWritable();
+    const { lanes } = this.#spec;
+    const one = this.#spec.over(new ArrayBuffer(this.#spec.itemBytes), 0, lanes);
+    this.#spec.write(one, 0, value);
+    const target = this.#data as Float64Array;
+    const [first, second] = one as unknown as [number, number];
+    if (lanes === 1 && (this.isCContiguous || this.isFContiguous)) {
+      target.fill(first, this.#offset, this.#offset + this.size);
+      return this;
+    }
+    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+      target[at] = first;
+      if (lanes === 2) target[at + 1] = second;
+    });
+    return this;
+  }
+
+  /**
+   * Copies all elements from another array of the same shape, a typed array of the same length (in C order), or
+   * nested arrays. Between dtypes each element is checked as in set(). Errors: ERR_NDSHM_SHAPE, and those of set();
+   * the elements before a value that does not fit are stored already.
+   */
+  copyFrom(source: SharedArray | ArrayBufferView | Nested<unknown>): this {
+    this.#checkWritable();
+    if (source instanceof SharedArray) this.#copyFromArray(source);
+    else if (ArrayBuffer.isView(source)) this.#copyFromTyped(source);
+    else this.#copyFromNested(source);
+    return this;
+  }
+
+  #expectShape(shape: readonly number[]): void {
+    if (shape.length !== this.ndim || shape.some((length, axis) => length !== this.shape[axis])) {
+      throw rangeError(
+        'ERR_NDSHM_SHAPE',
+        `Expected a source of shape (${this.shape.join(', ')}) but received (${shape.join(', ')})`,
+      );
+    }
+  }
+
+  #copyFromArray(source: SharedArray): void {
+    source.#check();
+    this.#expectShape(source.shape);
+    const sameType = source.#spec === this.#spec;
+    const sameOrder = (this.isCContiguous && source.isCContiguous) || (this.isFContiguous && source.isFContiguous);
+    if (sameType && sameOrder) {
+      (this.#data as Float64Array).set(source.data as Float64Array, this.#offset);
+      return;
+    }
+    // Through a copy where both show the same memory, or a reversed view would read what it has just overwritten.
+    const from = source.#data.buffer === this.#data.buffer ? source.#data.slice() : source.#data;
+    const positions: number[] = [];
+    forEachPosition(source.shape, source.#steps, source.#offset, (at) => positions.push(at));
+    let n = 0;
+    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+      this.#spec.write(this.#data, at, source.#spec.read(from, positions[n++] as number));
+    });
+  }
+
+  #copyFromTyped(source: ArrayBufferView): void {
+    const from = specOfTypedArray(source);
+    if (from === undefined) throw wrongKind('a typed array', 'the source', source);
+    const entries = source as Data;
+    if (entries.length !== this.size * this.#spec.lanes) {
+      throw rangeError(
+        'ERR_NDSHM_SHAPE',
+        `Expected a source of ${this.size * this.#spec.lanes} entries but received ${entries.length}`,
+      );
+    }
+    // Entries of the same type need no check each; bytes do where they become booleans.
+    const into = this.#entriesLike(from);
+    if (into === undefined) {
+      let n = 0;
+      const { lanes } = this.#spec;
+      const write = lanes === 1 ? this.#spec.write : specOf('float64').write;
+      forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+        for (let lane = 0; lane < lanes; lane++) write(this.#data, at + lane, from.read(entries, n++));
+      });
+    } else if (this.isCContiguous) {
+      into.set(entries as Float64Array, this.#offset);
+    } else {
+      let n = 0;
+      forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+        for (let lane = 0; lane < this.#spec.lanes; lane++) into[at + lane] = (entries as Float64Array)[n++] as number;
+      });
+    }
+  }
+
+  /** Our memory as entries of the source's type; undefined where they have to be converted. */
+  #entriesLike(source: DTypeSpec): Float64Array | undefined {
+    const { name, lanes, itemBytes } = this.#spec;
+    const same =
+      source.name === name ||
+      (lanes === 2 && source.kind === 'float' && source.itemBytes === itemBytes / 2) ||
+      (name === 'float16' && source.name === 'uint16'); // the bits, as `.data` has them where there is no Float16Array
+    return same ? (source.over(this.#data.buffer, 0, this.#data.length) as Float64Array) : undefined;
+  }
+
+  #copyFromNested(source: unknown): void {
+    this.#expectShape(nestedShape(source));
+    const positions: number[] = [];
+    forEachPosition(this.shape, this.#steps, this.#offset, (at) => positions.push(at));
+    let n = 0;
+    forEachLeaf(source, this.shape, (leaf) => this.#spec.write(this.#data, positions[n++] as number, leaf));
+  }
+
+  /** A copy as arrays in arrays; a 0-d array gives its element. */
+  toNested(): Nested<Element<D>> {
+    this.#check();
+    const build = (axis: number, at: number): Nested<Element<D>> => {
+      if (axis === this.ndim) return this.#spec.read(this.#data, at) as Element<D>;
+      const step = this.#steps[axis] as number;
+      return Array.from({ length: this.shape[axis] as number }, (_, n) => build(axis + 1, at + n * step));
+    };
+    return build(0, this.#offset);
+  }
+
+  /** A copy of the elements in C order, as a typed array in this process's own memory. */
+  toTypedArray(): Data<D> {
+    this.#check();
+    if (this.isCContiguous) {
+      return this.#data.slice(this.#offset, this.#offset + this.size * this.#spec.lanes) as Data<D>;
+    }
+    const { lanes } = this.#spec;
+    const copy = this.#spec.over(new ArrayBuffer(this.nbytes), 0, this.size * lanes) as Float64Array;
+    let n = 0;
+    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+      for (let lane = 0; lane < lanes; lane++) copy[n++] = (this.#data as Float64Array)[at + lane] as number;
+    });
+    return copy as Data<D>;
+  }
+
+  #view(geometry: Geometry, ownsAttachment = false): SharedArray<D> {
+    this.#check();
+    return new SharedArray<D>(this.#attachment, { base: this.base ?? this, geometry, ownsAttachment });
+  }
+
+  /**
+   * A view by numpy's basic indexing, one item per axis: 'start:stop:step', a whole number (drops the axis), '...'
+   * or null (adds an axis). Errors: ERR_NDSHM_OUT_OF_RANGE, ERR_NDSHM_INVALID_ARGUMENT.
+   * @example a.slice('10:20', ':', -1)
+   */
+  slice(...items: SliceItem[]): SharedArray<D> {
+    return this.#view(sliceGeometry(this.#geometry, items));
+  }
+
+  /** A view of entry i of the first axis: a[i] in numpy. */
+  row(i: number): SharedArray<D> {
+    if (this.ndim === 0) throw rangeError('ERR_NDSHM_OUT_OF_RANGE', 'A 0-dimensional array has no rows');
+    return this.slice(i);
+  }
+
+  /**
+   * A view of the same elements, in C order, under another shape; one length may be -1. Never copies.
+   * Errors: ERR_NDSHM_SHAPE; ERR_NDSHM_NOT_CONTIGUOUS where numpy would have to copy.
+   */
+  reshape(shape: number | readonly number[]): SharedArray<D> {
+    this.#check();
+    const geometry = reshapeGeometry(this.#geometry, checkReshape(shape, this.size));
+    if (geometry === undefined) throw this.#notContiguous(`reshape([${shape}])`);
+    return this.#view(geometry);
+  }
+
+  /** A view with the axes reversed, or in the given order. */
+  transpose(...axes: number[]): SharedArray<D> {
+    const { shape, steps, offset } = this.#geometry;
+    const order = axes.length === 0 ? shape.map((_, axis) => axis).reverse() : axes.map((axis, n) => checkIndex(axis, this.ndim, n));
+    if (order.length !== this.ndim || new Set(order).size !== this.ndim) {
+      throw rangeError('ERR_NDSHM_SHAPE', `Expected each of ${this.ndim} axes once but received (${axes.join(', ')})`);
+    }
+    return this.#view({
+      shape: order.map((axis) => shape[axis] as number),
+      steps: order.map((axis) => steps[axis] as number),
+      offset,
+    });
+  }
+
+  /** Elements of a 1-d array, rows (views) of others. */
+  *[Symbol.iterator](): IterableIterator<Element<D> | SharedArray<D>> {
+    this.#check();
+    if (this.ndim === 0) throw typeError('ERR_NDSHM_INVALID_ARGUMENT', 'A 0-dimensional array cannot be iterated');
+    for (let n = 0; n < (this.shape[0] as number); n++) yield this.ndim === 1 ? this.get(n) : this.row(n);
+  }
+
+  /**
+   * Lets go of the memory: this array, its views and every typed array over it have length 0 from now on. Other
+   * processes are not affected; the named segment stays until unlink() (an ephemeral one until its last peer has
+   * left). Closing a view ends that view alone. May be called again.
+   */
+  close(): void {
+    this.#closed = true;
+    if (this.#ownsAttachment) this.#attachment.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #printable(): Printable {
+    this.#check();
+    return {
+      spec: this.#spec,
+      shape: this.shape,
+      size: this.size,
+      element: (index) => this.#spec.read(this.#data, this.#positionOf(index)),
+    };
+  }
+
+  /** The values as numpy prints them; long arrays are summarised. */
+  toString(): string {
+    return formatValues(this.#printable());
+  }
+
+  [inspect.custom](): string {
+    const tail = [`dtype=${this.dtype}`, ...(this.name === null ? [] : [`name='${this.name}'`]), `mode='${this.mode}'`];
+    if (this.closed) return `SharedArray(<closed>, ${tail.join(', ')})`;
+    const tuple = this.ndim === 1 ? `(${this.shape[0]},)` : `(${this.shape.join(', ')})`;
+    return formatArray(this.#printable(), 'SharedArray', [`shape=${tuple}`, ...tail]);
+  }
+
+  /** @internal The attachment behind this array, for the other parts of ndshm. */
+  static attachmentOf(array: SharedArray): Attachment {
+    return array.#attachment;
+  }
+
+  /** @internal The view that a handle describes; closing it closes the attachment, which nobody else knows. */
+  static viewOf<D extends DType>(array: SharedArray<D>, geometry: Geometry): SharedArray<D> {
+    return array.#view(geometry, true);
+  }
+
+  /** @internal The whole memory and this array's place in it, in elements; for adapters to other array libraries. */
+  static memoryOf(array: SharedArray): { data: Data; geometry: Geometry } {
+    array.#check();
+    return { data: array.#data, geometry: array.#geometry };
+  }
+}

@@ -1,0 +1,119 @@
+import { watch as watchDirectory } from 'node:fs';
+import { binding } from '../binding';
+import { type CodedError, wrongKind } from '../errors';
+import { checkName, checkOptions, type Mode } from '../options';
+import type { DType } from './dtype';
+import { open } from './segments';
+import { SharedArray } from './shared-array';
+
+export interface WatchOptions {
+  /** In which mode to open each new array. Default 'r'. */
+  readonly mode?: Mode;
+  readonly allowForeignOwner?: boolean;
+  /** The array that the caller has already: whatever replaced it before the watch began is given at once. */
+  readonly since?: SharedArray;
+  /** Ends the iteration with an AbortError. */
+  readonly signal?: AbortSignal;
+  /** Whether the watch alone keeps the process running. Default true. */
+  readonly persistent?: boolean;
+}
+
+/**
+ * An async iterator of replacements: gives the array, newly opened, each time the name comes to mean another segment,
+ * be it by `ifExists: 'replace'` or by unlink and create. Replacements that follow each other faster than the caller
+ * asks give the latest one alone. The watch begins with the call. The caller closes what it is given.
+ * Uses inotify, as fs.watch does. Errors: those of open(), but for ENOENT: it waits until the name is there again.
+ * @example for await (const next of ndshm.watch('prices', { since: prices })) { prices.close(); prices = next; }
+ */
+export function watch<D extends DType = DType>(name: string, options?: WatchOptions): AsyncIterableIterator<SharedArray<D>> {
+  checkName(name);
+  const { since, signal, persistent, ...how } = checkOptions(
+    options,
+    ['mode', 'allowForeignOwner', 'since', 'signal', 'persistent'],
+    'watch()',
+  );
+  if (since !== undefined && !(since instanceof SharedArray)) throw wrongKind('a SharedArray', 'since', since);
+  signal?.throwIfAborted();
+
+  let wake: () => void = () => {};
+  let failed: unknown;
+  let ended = false;
+  const watcher = watchDirectory(binding.layout.directory, { persistent: persistent ?? true }, (_event, file) => {
+    if (file === name || file === null) notice();
+  });
+  let noticed = true;
+  const notice = () => {
+    noticed = true;
+    wake();
+  };
+  const end = (reason?: unknown) => {
+    ended = true;
+    failed ??= reason;
+    watcher.close();
+    signal?.removeEventListener('abort', abort);
+    wake();
+  };
+  const abort = () => end(signal?.reason);
+  watcher.on('error', end);
+  signal?.addEventListener('abort', abort);
+
+  // Looked up after the watch began: between the two nothing can be missed.
+  let known = since === undefined ? identify(name) : SharedArray.attachmentOf(since).id;
+
+  const next = async (): Promise<IteratorResult<SharedArray<D>, undefined>> => {
+    for (;;) {
+      if (failed !== undefined) throw failed;
+      if (ended) return { done: true, value: undefined };
+      if (noticed) {
+        noticed = false;
+        const array = openIfThere<D>(name, how);
+        if (array !== undefined) {
+          const { id } = SharedArray.attachmentOf(array as SharedArray);
+          // A plain .npy file has no id, so every event on it may be a new one.
+          if (id === null || id !== known) {
+            known = id;
+            return { done: false, value: array };
+          }
+          array.close();
+        }
+        continue;
+      }
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  };
+  // One call at a time, in order, as an async generator would.
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    next: () => {
+      const turn = last.then(next, next);
+      last = turn.catch(() => end());
+      return turn;
+    },
+    return: async () => {
+      end();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function openIfThere<D extends DType>(name: string, how: { mode?: Mode; allowForeignOwner?: boolean }): SharedArray<D> | undefined {
+  try {
+    return open<D>(name, how);
+  } catch (error) {
+    if ((error as CodedError).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function identify(name: string): string | null {
+  const array = openIfThere(name, { allowForeignOwner: true });
+  if (array === undefined) return null;
+  const { id } = SharedArray.attachmentOf(array);
+  array.close();
+  return id;
+}

@@ -1,0 +1,176 @@
+import { statfsSync } from 'node:fs';
+import { getSystemErrorName } from 'node:util';
+import type { Failure } from '../binding';
+
+/** Every code of ours, with what it means and what to do. docs/errors.md is made from this table. */
+export const errorCodes = {
+  ERR_NDSHM_INVALID_ARGUMENT: 'An argument or option is of the wrong kind, or an option is unknown. Pass what the message says was expected.',
+  ERR_NDSHM_OUT_OF_RANGE: 'A value does not fit: an index outside its axis, a number outside the dtype’s range. Check it before the call.',
+  ERR_NDSHM_INVALID_NAME: 'A segment name is not 1–250 bytes of [A-Za-z0-9._-], or starts with a dot. Choose another name.',
+  ERR_NDSHM_DTYPE: 'The dtype is not one that ndshm knows, or not one that it can map (big-endian, object, string, structured). Convert the data first.',
+  ERR_NDSHM_SHAPE: 'A shape is invalid, too large to count, or does not fit the data. Check shape and dtype.',
+  ERR_NDSHM_MISMATCH: 'The existing array has another shape, dtype or order than asked for. Open it as it is, or replace it.',
+  ERR_NDSHM_NOT_CONTIGUOUS: 'The operation needs elements that lie next to each other, and this view’s do not. Copy the view first.',
+  ERR_NDSHM_ALIGNMENT: 'The elements start at an offset that is no multiple of their size. Open as uint8 and copy.',
+  ERR_NDSHM_READ_ONLY: "The array was opened in mode 'r'. Open it in mode 'r+' (shared) or 'c' (a private copy of what is written).",
+  ERR_NDSHM_CLOSED: 'The array has been closed. Open it again.',
+  ERR_NDSHM_HEADER: 'The file does not start with a valid .npy header. If it is raw memory, use openRaw().',
+  ERR_NDSHM_TRUNCATED: 'The file is shorter than its header says, or another process shrank it; lost elements read as zero. Create it anew.',
+  ERR_NDSHM_CONTROL_VERSION: 'The segment was made by a version of ndshm with another layout. Use the same major version on both sides.',
+  ERR_NDSHM_CONTROL_CORRUPT: 'The control block contradicts the file around it. Create the segment anew.',
+  ERR_NDSHM_PEERS_FULL: 'All peer slots of the segment are held by living attachments. Close some.',
+  ERR_NDSHM_BUSY: 'Another process has been moving or removing this name for too long. Try again.',
+  ERR_NDSHM_FOREIGN_OWNER: 'The segment belongs to another user. Pass allowForeignOwner: true if you trust that user.',
+  ERR_NDSHM_STALE_HANDLE: 'The name now means another segment than the handle’s. Ask for a new handle, or open the name.',
+  ERR_NDSHM_ANONYMOUS: 'The array has no name by which another process could find it. Pass it with fork({ share }).',
+  ERR_NDSHM_INHERIT: 'What fork({ share }) passed to this process cannot be attached. Call inherited() in the forked process itself.',
+  ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
+  ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',
+  ERR_NDSHM_NO_BINARY: 'There is no compiled addon for this platform. Compile it: npx ndshm build',
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export interface CodedError extends Error {
+  code: string;
+}
+
+function withCode<E extends Error>(error: E, code: ErrorCode): E & CodedError {
+  const coded = Object.assign(error, { code });
+  // As Node prints its own: "TypeError [CODE]: message" in the stack, while `name` stays the plain class name.
+  if (error.stack !== undefined) error.stack = error.stack.replace(error.name, `${error.name} [${code}]`);
+  return coded;
+}
+
+export const typeError = (code: ErrorCode, message: string): TypeError & CodedError =>
+  withCode(new TypeError(message), code);
+export const rangeError = (code: ErrorCode, message: string): RangeError & CodedError =>
+  withCode(new RangeError(message), code);
+export const stateError = (code: ErrorCode, message: string): Error & CodedError => withCode(new Error(message), code);
+
+/** "Expected X for Y but received Z of type T", the one form for arguments of the wrong kind. */
+export function wrongKind(expected: string, what: string, received: unknown): TypeError & CodedError {
+  return typeError(
+    'ERR_NDSHM_INVALID_ARGUMENT',
+    `Expected ${expected} for ${what} but received ${preview(received)} of type ${kindOf(received)}`,
+  );
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (typeof value !== 'object') return typeof value;
+  return Object.getPrototypeOf(value)?.constructor?.name ?? 'object';
+}
+
+function preview(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
+}
+
+export function bytesInWords(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  const power = bytes < 1024 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
+  return `${Number((bytes / 1024 ** power).toPrecision(4))} ${units[power]}`;
+}
+
+// Values of `Status` in native/core/result.h.
+const Status = { system: 1, controlVersion: 2, controlCorrupt: 3, peersFull: 4, replaced: 5, busyName: 6, closed: 7 };
+
+/** The file lost its name while it was being opened: not an error yet, the caller opens again. */
+export const wasReplaced = (failure: Failure): boolean => failure.status === Status.replaced;
+export const hasErrno = (failure: Failure, code: string): boolean =>
+  failure.status === Status.system && getSystemErrorName(-failure.errno) === code;
+
+/** What a failure is about, for its message. */
+export interface FailureSubject {
+  readonly directory: string;
+  /** null for an anonymous segment. */
+  readonly name: string | null;
+  readonly wantedBytes?: number;
+}
+
+export function failureError(failure: Failure, subject: FailureSubject): CodedError {
+  const who = subject.name === null ? 'the anonymous segment' : `'${subject.name}'`;
+  switch (failure.status) {
+    case Status.controlVersion:
+      return stateError(
+        'ERR_NDSHM_CONTROL_VERSION',
+        `${who} has a control block of layout version ${failure.found}; this ndshm reads version ${failure.expected}`,
+      );
+    case Status.controlCorrupt:
+      return stateError(
+        'ERR_NDSHM_CONTROL_CORRUPT',
+        `The control block of ${who} is corrupt: found ${failure.found} where ${failure.expected} was expected`,
+      );
+    case Status.peersFull:
+      return stateError(
+        'ERR_NDSHM_PEERS_FULL',
+        `All ${failure.expected} peer slots of ${who} are in use by living attachments; close some (stat() lists them)`,
+      );
+    case Status.replaced:
+    case Status.busyName:
+      return stateError('ERR_NDSHM_BUSY', `The name ${who} keeps being replaced or removed; try again`);
+    case Status.closed:
+      return closedError(who);
+    default:
+      return systemError(failure, subject);
+  }
+}
+
+export const closedError = (who: string): CodedError =>
+  stateError('ERR_NDSHM_CLOSED', `The array ${who} has been closed; open it again`);
+
+function systemError(failure: Failure, subject: FailureSubject): CodedError {
+  const code = getSystemErrorName(-failure.errno);
+  const path = subject.name === null ? undefined : `${subject.directory}${subject.name}`;
+  const at = path === undefined ? '' : ` '${path}'`;
+  const message = `${code}: ${reason(code, subject)}, ${failure.syscall}${at}`;
+  return Object.assign(new Error(message), {
+    code,
+    errno: -failure.errno,
+    syscall: failure.syscall,
+    ...(path === undefined ? {} : { path }),
+  });
+}
+
+function reason(code: string, subject: FailureSubject): string {
+  switch (code) {
+    case 'ENOENT':
+      return 'no such segment';
+    case 'EEXIST':
+      return "a segment of this name exists already (ifExists: 'open' or 'replace' allows that)";
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'ELOOP':
+      return 'the name is a symbolic link, which is not followed';
+    case 'ENODEV':
+    case 'EISDIR':
+    case 'ENXIO':
+      return 'the name is not a regular file';
+    case 'EMFILE':
+      return 'this process has too many open descriptors; every open array holds one: close some or raise `ulimit -n`';
+    case 'ENFILE':
+      return 'the system has too many open files';
+    case 'ENOMEM':
+      return 'not enough memory or address space to map the segment';
+    case 'ENOSPC':
+      return noRoom(subject);
+    default:
+      return 'the system call failed';
+  }
+}
+
+function noRoom(subject: FailureSubject): string {
+  const wanted = subject.wantedBytes === undefined ? '' : `: ${bytesInWords(subject.wantedBytes)} wanted`;
+  let free = '';
+  try {
+    const { bavail, blocks, bsize } = statfsSync(subject.directory);
+    free = `, ${bytesInWords(bavail * bsize)} free of ${bytesInWords(blocks * bsize)}`;
+  } catch {
+    // The figures are a courtesy; without them the message still says what to do.
+  }
+  return `not enough room in ${subject.directory}${wanted}${free}; unlink segments that nobody needs (list() shows them) or make it larger (Docker: --shm-size, Kubernetes: an emptyDir of medium Memory)`;
+}

@@ -1,0 +1,36 @@
+// The peer table: who is attached to a segment, as the kernel sees it.
+//
+// A peer is one attachment. It holds an exclusive OFD lock on its slot's byte, which the kernel drops when the last
+// descriptor of that open file description goes: at close, at exit, at SIGKILL. INV1: whoever writes a slot's words
+// holds its byte. INV2: a slot whose byte nobody holds is dead, whatever its words say.
+#pragma once
+
+#include <cstdint>
+
+#include "layout.h"
+#include "posix.h"
+
+namespace ndshm {
+
+// A slot number, or kReadOnlyPeer for a peer without write permission: it shares kReadOnlyLock instead of a slot.
+inline constexpr uint32_t kReadOnlyPeer = kPeerSlots;
+
+// Claims a free slot, or that of a dead peer. Does not block, but waits out a reaper, which holds all bytes for some
+// microseconds. Errors: kPeersFull.
+Result<uint32_t> claimSlot(int fd, ControlBlock& control, Mode mode) noexcept;
+Result<uint32_t> joinReadOnly(int fd) noexcept;
+// Gives the claim back; the caller still has the byte and unlocks it by closing or by unlocking.
+void clearSlot(ControlBlock& control, uint32_t slot) noexcept;
+
+struct LivePeer {
+  uint32_t slot = 0;
+  uint32_t mode = 0;
+  uint32_t tid = 0;
+  uint64_t pid = 0;
+  uint64_t attachedAtNs = 0;
+};
+// The living peers of an open segment, other than `fd`'s own. Read-only peers share one byte, so they count as one
+// entry with slot kReadOnlyPeer. Returns how many were written to `peers` (room for kPeerSlots + 1).
+Result<uint32_t> listPeers(int fd, uint64_t controlOffset, LivePeer* peers) noexcept;
+
+}  // namespace ndshm

@@ -1,0 +1,102 @@
+// A segment: one open file, the mapping of its elements, and the peer that this attachment is.
+//
+// Life of a new one: allocate() makes it complete but nameless; publish() links it under its name. Life of an
+// existing one: open() looks at the file, the caller reads and judges the header, attach() maps it and joins the peers.
+// Either ends with close(). Not for use by two threads at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "fault_guard.h"
+#include "layout.h"
+#include "peers.h"
+#include "posix.h"
+#include "shm_name.h"
+
+namespace ndshm {
+
+struct NewSegment {
+  const uint8_t* header;  // kHeaderBytes bytes of .npy header
+  uint64_t dataBytes;
+  uint32_t flags;         // ControlFlags
+  const uint8_t* source;  // dataBytes bytes to start with, or null for zeros
+  bool anonymous;         // on a memfd: it can never be published
+};
+
+struct Attachment {
+  Mode mode;
+  uint64_t dataOffset;
+  uint64_t dataBytes;
+  bool foreign;  // not of our making: no control block is looked for
+  bool guard;    // map mode kReadOnly PROT_READ, to find stray stores
+};
+
+class Segment {
+ public:
+  Segment() noexcept = default;
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  // Unmaps and leaves, but takes no name away: whoever lets a segment be collected has not said that it is over.
+  ~Segment();
+
+  // Shared by the binding's handle and by the buffer over the mapped pages; the last to let go deletes.
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept;
+
+  Result<void> allocate(const NewSegment& spec) noexcept;
+  // The only name it will ever have; `replace` swaps it with what is there. The segment stays usable on failure.
+  Result<void> publish(const char* name, bool replace) noexcept;
+
+  // For reading and writing, or, unless `needWrite`, for reading alone where permissions allow no more.
+  Result<void> open(const char* name, bool needWrite) noexcept;
+  Result<void> openDescriptor(int fd, bool needWrite) noexcept;
+  Result<void> attach(const Attachment& how) noexcept;
+
+  // A descriptor of its own for a child process to inherit.
+  Result<UniqueFd> share() noexcept;
+
+  const FileFacts& facts() const noexcept { return facts_; }
+  // As they are now, without looking up the name again.
+  Result<FileFacts> factsNow() const noexcept { return factsOf(fd_.get()); }
+  Result<size_t> read(void* into, size_t byteLength, uint64_t offset) const noexcept;
+  // Verifies the control block of an opened segment; false = it has none.
+  Result<bool> readControl(uint64_t dataOffset, uint64_t dataBytes, ControlHeader& header) const noexcept;
+
+  uint8_t* data() const noexcept { return data_.data(); }
+  uint64_t dataBytes() const noexcept { return data_.byteLength(); }
+  ControlBlock* control() const noexcept { return reinterpret_cast<ControlBlock*>(control_.data()); }
+  uint32_t slot() const noexcept { return slot_; }
+  int descriptor() const noexcept { return fd_.get(); }
+  bool ephemeral() const noexcept { return ephemeral_; }
+  bool writable() const noexcept { return writable_; }
+  bool faulted() const noexcept { return dataGuard_.faulted() || controlGuard_.faulted(); }
+
+  // Leaves the peers and closes the file; the last peer of an ephemeral segment takes its name away. The elements
+  // stay mapped until unmapData(), since a buffer may still look at them. Both may be called again.
+  void close() noexcept;
+  void unmapData() noexcept;
+
+ private:
+  static constexpr uint32_t kNoPeer = UINT32_MAX;
+
+  Result<void> opened(Result<UniqueFd> fd, bool writable) noexcept;
+  Result<void> mapData(const Attachment& how) noexcept;
+  Result<void> join(const Attachment& how) noexcept;
+
+  std::atomic<uint32_t> references_{1};
+  bool writable_ = false;
+  bool anonymous_ = false;
+  bool ephemeral_ = false;
+  uint32_t slot_ = kNoPeer;
+  ShmPath path_;
+  FileFacts facts_;
+  // Destroyed from below: guards before the mappings they know, mappings before the descriptor.
+  UniqueFd fd_;
+  Mapping control_;
+  Mapping data_;
+  FaultGuard controlGuard_;
+  FaultGuard dataGuard_;
+};
+
+}  // namespace ndshm

@@ -1,0 +1,142 @@
+#include "shm_name.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "layout.h"
+
+namespace ndshm {
+
+namespace {
+
+constexpr int kPatience = 2000;  // times pauseBriefly(): 0.1 s, where the other side needs some microseconds
+
+// Keeps reapers away from a name while it is moved or removed: between a reaper's look at the name and its unlink,
+// the name must not come to mean another file. A reaper holds the whole lock range of the old file exclusively, we
+// hold one byte of it shared; the kernel drops either when its holder dies.
+class NameHold {
+ public:
+  Result<void> take(const ShmPath& path) noexcept {
+    for (int attempt = 0; attempt < kPatience; attempt++) {
+      auto opened = openFile(path.text(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      if (!opened) return {};  // gone, or not ours to open: then no reaper opens it either
+      auto locked = tryLock(opened->get(), Lock::kShared, kNameLock, 1);
+      if (!locked) return locked.error();
+      if (*locked) {
+        auto held = factsOf(opened->get());
+        auto named = factsAt(path.text());
+        if (!held) return held.error();
+        if (!named || !named->sameFile(*held)) continue;  // moved while we locked: hold the present one
+        fd_ = std::move(*opened);
+        return {};
+      }
+      pauseBriefly();
+    }
+    return failure(Status::kBusyName);
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+Result<bool> isReapable(int fd, const FileFacts& facts, const ShmPath& path) noexcept {
+  if (!facts.regular || facts.owner != geteuid()) return false;
+  if (path.isTemporary()) return true;
+  if (facts.size < kControlBytes) return false;
+  ControlHeader header;
+  auto count = readAt(fd, &header, sizeof header, facts.size - kControlBytes);
+  if (!count) return count.error();
+  return *count == sizeof header && memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
+         header.layoutVersion == kLayoutVersion && header.controlBytes == kControlBytes &&
+         (header.flags & kEphemeral) != 0;
+}
+
+}  // namespace
+
+Result<ShmPath> ShmPath::of(const char* name) noexcept {
+  const size_t length = strlen(name);
+  if (length == 0 || length > kMaxNameBytes) return systemError("open", ENAMETOOLONG);
+  if (strchr(name, '/') != nullptr) return systemError("open", EINVAL);
+  ShmPath path;
+  memcpy(path.text_, kDirectory, sizeof kDirectory - 1);
+  memcpy(path.text_ + sizeof kDirectory - 1, name, length + 1);
+  return path;
+}
+
+Result<ShmPath> ShmPath::temporary() noexcept {
+  uint8_t random[12];
+  auto drawn = randomBytes(random, sizeof random);
+  if (!drawn) return drawn.error();
+  char name[sizeof kTemporaryPrefix + 2 * sizeof random];
+  memcpy(name, kTemporaryPrefix, sizeof kTemporaryPrefix);
+  char* at = name + sizeof kTemporaryPrefix - 1;
+  for (const uint8_t byte : random) {
+    *at++ = "0123456789abcdef"[byte >> 4];
+    *at++ = "0123456789abcdef"[byte & 15];
+  }
+  *at = 0;
+  return of(name);
+}
+
+bool ShmPath::isTemporary() const noexcept {
+  return strncmp(text_ + sizeof kDirectory - 1, kTemporaryPrefix, sizeof kTemporaryPrefix - 1) == 0;
+}
+
+Result<void> linkNameless(int fd, const ShmPath& path) noexcept { return linkDescriptor(fd, path.text()); }
+
+Result<void> linkReplacing(int fd, const ShmPath& path) noexcept {
+  auto linked = linkNameless(fd, path);
+  if (linked || linked.error().errnum != EEXIST) return linked;
+  auto temporary = ShmPath::temporary();
+  if (!temporary) return temporary.error();
+  linked = linkNameless(fd, *temporary);
+  if (!linked) return linked;
+  // Die here, and a complete segment is left under a temporary name, with its creator's lock gone: reapable.
+  NameHold hold;
+  auto held = hold.take(path);
+  Result<void> renamed;
+  if (held) {
+    if (rename(temporary->text(), path.text()) == 0) return {};
+    renamed = systemError("rename");
+  } else {
+    renamed = held;
+  }
+  unlink(temporary->text());
+  return renamed;
+}
+
+Result<void> unlinkName(const ShmPath& path) noexcept {
+  NameHold hold;
+  auto held = hold.take(path);
+  if (!held) return held;
+  if (unlink(path.text()) != 0) return systemError("unlink");
+  return {};
+}
+
+Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept {
+  auto alone = tryLock(fd, Lock::kExclusive, kSlotLock, kLockBytes);
+  if (!alone || !*alone) return alone;
+  // Nobody lives here. An opener that comes now finds its slot's byte locked until we close `fd`, and then a file
+  // without a name: it opens again.
+  auto held = factsOf(fd);
+  auto named = factsAt(path.text());
+  bool removed = false;
+  if (held && named && named->sameFile(*held)) removed = unlink(path.text()) == 0;
+  auto unlocked = tryLock(fd, Lock::kNone, kSlotLock, kLockBytes);
+  if (!unlocked) return unlocked;
+  return removed;
+}
+
+Result<bool> reap(const ShmPath& path) noexcept {
+  auto opened = openFile(path.text(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  if (!opened) return false;
+  auto facts = factsOf(opened->get());
+  if (!facts) return facts.error();
+  auto reapable = isReapable(opened->get(), *facts, path);
+  if (!reapable || !*reapable) return reapable;
+  return unlinkIfAbandoned(opened->get(), path);
+}
+
+}  // namespace ndshm
