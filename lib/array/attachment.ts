@@ -23,15 +23,19 @@ export interface AttachmentSpec {
 // next gc() does.
 const openEphemeral = new Set<WeakRef<Attachment>>();
 const forgetCollected = new FinalizationRegistry<WeakRef<Attachment>>((reference) => openEphemeral.delete(reference));
+let watchingExit = false;
 
-function closeAtExit(reference: WeakRef<Attachment>): void {
-  if (openEphemeral.size === 0) {
+function closeAtExit(attachment: Attachment): WeakRef<Attachment> {
+  if (!watchingExit) {
+    watchingExit = true;
     process.once('exit', () => {
       for (const each of openEphemeral) each.deref()?.close();
     });
   }
+  const reference = new WeakRef(attachment);
   openEphemeral.add(reference);
-  forgetCollected.register(reference.deref() as Attachment, reference);
+  forgetCollected.register(attachment, reference);
+  return reference;
 }
 
 /**
@@ -58,10 +62,7 @@ export class Attachment {
       throw stateError('ERR_NDSHM_UNSUPPORTED', 'This runtime does not allow buffers over memory outside its heap');
     }
     this.#buffer = buffer;
-    if (segment.ephemeral()) {
-      this.#atExit = new WeakRef(this);
-      closeAtExit(this.#atExit);
-    }
+    this.#atExit = segment.ephemeral() ? closeAtExit(this) : undefined;
   }
 
   /** Maps an opened segment as `spec` says. Closes it on failure, whose value tells whether to open again. */
