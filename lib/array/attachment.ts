@@ -2,9 +2,13 @@ import { binding, type Failure, type ModeNumber, type Segment } from '../binding
 import { bytesInWords, closedError, failureError, stateError } from '../errors';
 import type { Mode } from '../options';
 import type { Data, DTypeSpec } from './dtype';
+import { factsOf } from './segment-file';
 import type { Order } from './shape';
 
 const modeNumbers: Record<Mode, ModeNumber> = { r: 1, 'r+': 2, c: 3 };
+
+// For debugging: a stray store into a read-only array ends the process where it happens, instead of being kept private.
+const guardReadOnly = process.env['NDSHM_GUARD'] === '1';
 
 export interface AttachmentSpec {
   /** null = anonymous. */
@@ -67,8 +71,7 @@ export class Attachment {
 
   /** Maps an opened segment as `spec` says. Closes it on failure, whose value tells whether to open again. */
   static attach(segment: Segment, spec: AttachmentSpec): Attachment | Failure {
-    const guard = process.env['NDSHM_GUARD'] === '1';
-    const failure = segment.attach(modeNumbers[spec.mode], spec.dataOffset, spec.dataBytes, spec.raw, guard);
+    const failure = segment.attach(modeNumbers[spec.mode], spec.dataOffset, spec.dataBytes, spec.raw, guardReadOnly);
     if (failure !== undefined) {
       segment.close(null);
       return failure;
@@ -113,6 +116,12 @@ export class Attachment {
       this.#id = control !== undefined && 'length' in control ? control[2] : null;
     }
     return this.#id;
+  }
+
+  /** Tells this segment from any other under the same name; for a plain .npy file also from its next content. */
+  get identity(): string {
+    const { inode, modifiedAtMs } = factsOf(this.#segment);
+    return this.id ?? `${inode}@${modifiedAtMs}`;
   }
 
   get faultsSeen(): number {

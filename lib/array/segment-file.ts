@@ -11,14 +11,15 @@ export interface Facts {
   readonly owner: number;
   readonly permissions: number;
   readonly links: number;
+  readonly inode: number;
   readonly modifiedAtMs: number;
 }
 
 const factsBuffer = new Float64Array(8);
 export function factsOf(segment: Segment): Facts {
   segment.facts(factsBuffer);
-  const [size, allocatedBytes, owner, permissions, links, , modifiedAtMs] = factsBuffer as unknown as number[];
-  return { size, allocatedBytes, owner, permissions, links, modifiedAtMs } as Facts;
+  const [size, allocatedBytes, owner, permissions, links, inode, modifiedAtMs] = factsBuffer as unknown as number[];
+  return { size, allocatedBytes, owner, permissions, links, inode, modifiedAtMs } as Facts;
 }
 
 export function checkOwner(name: string | null, owner: number, allowForeignOwner: boolean): void {

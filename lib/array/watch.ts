@@ -20,9 +20,9 @@ export interface WatchOptions {
 
 /**
  * An async iterator of replacements: gives the array, newly opened, each time the name comes to mean another segment,
- * be it by `ifExists: 'replace'` or by unlink and create. Replacements that follow each other faster than the caller
+ * be it by `ifExists: 'replace'`, by unlink and create, or by numpy saving a file there (given once it is complete). Replacements that follow each other faster than the caller
  * asks give the latest one alone. The watch begins with the call. The caller closes what it is given.
- * Uses inotify, as fs.watch does. Errors: those of open(), but for ENOENT: it waits until the name is there again.
+ * Uses inotify, as fs.watch does. Errors: those of open(); where the name is missing or incomplete it waits.
  * @example for await (const next of ndshm.watch('prices', { since: prices })) { prices.close(); prices = next; }
  */
 export function watch<D extends DType = DType>(name: string, options?: WatchOptions): AsyncIterableIterator<SharedArray<D>> {
@@ -58,7 +58,7 @@ export function watch<D extends DType = DType>(name: string, options?: WatchOpti
   signal?.addEventListener('abort', abort);
 
   // Looked up after the watch began: between the two nothing can be missed.
-  let known = since === undefined ? identify(name) : SharedArray.attachmentOf(since).id;
+  let known = since === undefined ? identify(name) : SharedArray.attachmentOf(since).identity;
 
   const next = async (): Promise<IteratorResult<SharedArray<D>, undefined>> => {
     for (;;) {
@@ -68,10 +68,9 @@ export function watch<D extends DType = DType>(name: string, options?: WatchOpti
         noticed = false;
         const array = openIfThere<D>(name, how);
         if (array !== undefined) {
-          const { id } = SharedArray.attachmentOf(array as SharedArray);
-          // A plain .npy file has no id, so every event on it may be a new one.
-          if (id === null || id !== known) {
-            known = id;
+          const { identity } = SharedArray.attachmentOf(array as SharedArray);
+          if (identity !== known) {
+            known = identity;
             return { done: false, value: array };
           }
           array.close();
@@ -101,19 +100,22 @@ export function watch<D extends DType = DType>(name: string, options?: WatchOpti
   };
 }
 
+// What ndshm makes is there whole or not at all; numpy's save() shows a file while it still writes it.
+const notYet = ['ENOENT', 'ERR_NDSHM_HEADER', 'ERR_NDSHM_TRUNCATED'];
+
 function openIfThere<D extends DType>(name: string, how: { mode?: Mode; allowForeignOwner?: boolean }): SharedArray<D> | undefined {
   try {
     return open<D>(name, how);
   } catch (error) {
-    if ((error as CodedError).code === 'ENOENT') return undefined;
+    if (notYet.includes((error as CodedError).code)) return undefined;
     throw error;
   }
 }
 
-function identify(name: string): string | null {
+function identify(name: string): string | undefined {
   const array = openIfThere(name, { allowForeignOwner: true });
-  if (array === undefined) return null;
-  const { id } = SharedArray.attachmentOf(array);
+  if (array === undefined) return undefined;
+  const { identity } = SharedArray.attachmentOf(array);
   array.close();
-  return id;
+  return identity;
 }
