@@ -42,7 +42,11 @@ function numpyTs(): NonNullable<typeof loaded> {
  * strides. numpy-ts knows no read-only arrays: in mode 'r' its writes reach nobody else, as with `.data`. After
  * array.close() it is empty. Errors: ERR_NDSHM_UNSUPPORTED without numpy-ts, and for float16 on runtimes without
  * Float16Array.
- * @example const mean = asNumpy(ndshm.open('prices')).mean(0);
+ * @example
+ * const { asNumpy } = require('ndshm/numpy');
+ * const prices = ndshm.fromArray('prices', [[1, 2], [3, 4]], { ephemeral: true });
+ * console.log(asNumpy(prices).mean()); // 2.5
+ * prices.close();
  */
 export function asNumpy(array: SharedArray): NDArray {
   if (!(array instanceof SharedArray)) throw wrongKind('a SharedArray', 'asNumpy()', array);
@@ -61,6 +65,10 @@ export function asNumpy(array: SharedArray): NDArray {
 /**
  * Creates an array with the shape, dtype and elements of a numpy-ts NDArray, as a copy in C order, complete before it
  * has its name. Returns it in mode 'r+'. Errors: as for create().
+ * @example
+ * const { fromNumpy } = require('ndshm/numpy');
+ * const np = require('numpy-ts');
+ * fromNumpy('grid', np.arange(0, 6, 1).reshape(2, 3), { ephemeral: true }).close();
  */
 export function fromNumpy(name: string, nd: NDArray, options?: PublishOptions): SharedArray {
   const storage = (nd as NDArray | undefined)?.storage as Storage | undefined;

@@ -164,8 +164,10 @@ export function list(options?: ListOptions): SegmentInfo[] {
   return found;
 }
 
+// Regular files only: opening a FIFO, even to look at it, wakes whoever waits at its other end.
 function names(): string[] {
-  return readdirSync(layout.directory).sort();
+  const entries = readdirSync(layout.directory, { withFileTypes: true });
+  return entries.flatMap((entry) => (entry.isFile() ? [entry.name] : [])).sort();
 }
 
 /**

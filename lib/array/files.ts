@@ -17,7 +17,11 @@ const blockBytes = 64 * 2 ** 20;
 /**
  * Creates an array from an .npy file on disk; complete before it has its name. Returns it in mode 'r+'. Blocks while
  * it reads. Errors: the file system's, ERR_NDSHM_HEADER, ERR_NDSHM_TRUNCATED, and those of create().
- * @example const digits = ndshm.load('digits', 'digits.npy');
+ * @example
+ * ndshm.fromArray('digits', [3, 1, 4]).close();
+ * ndshm.save('digits', 'digits.npy');
+ * ndshm.load('digits', 'digits.npy', { ifExists: 'replace' }).close();
+ * ndshm.unlink('digits');
  */
 export function load(name: string, path: string | URL, options?: LoadOptions): SharedArray {
   const { onProgress, ...publishOptions } = checkOptions(

@@ -18,9 +18,14 @@ type Inheritance = Record<string, { mode: Mode; handle: ArrayHandle } | { mode: 
 /**
  * child_process.fork, plus arrays: named ones go by handle, anonymous ones by descriptor. The child calls
  * inherited(). Everything else is Node's own fork. Errors: ERR_NDSHM_INVALID_ARGUMENT, ERR_NDSHM_CLOSED.
- * @example const child = ndshm.fork('./worker.js', [], { share: { prices } });
+ * @example
+ * const prices = ndshm.create('prices', { shape: 1000, ephemeral: true });
+ * const child = ndshm.fork('./worker.js', [], { share: { prices } });
+ * child.on('exit', () => prices.close());
  */
 export function fork(modulePath: string | URL, args: readonly string[] = [], options: ForkOptions = {}): ChildProcess {
+  // Node takes options in this place too, which would lose `share` in silence.
+  if (!Array.isArray(args)) throw wrongKind('an array of strings', 'args', args);
   const { share = {}, ...forkOptions } = options;
   const stdio = stdioOf(forkOptions);
   const descriptors: number[] = [];

@@ -31,6 +31,13 @@ export interface AttachOptions {
  * Attaches the array that a handle describes, in any process on the same host (or container with the same /dev/shm).
  * A view's handle gives that view. Does not block, copies nothing.
  * Errors: ERR_NDSHM_STALE_HANDLE if the name means another segment by now, ENOENT if none, and those of open().
+ * @example
+ * const prices = ndshm.fromArray('prices', [1, 2, 3], { ephemeral: true });
+ * const message = JSON.stringify(prices.slice('1:').handle); // by child.send, HTTP, argv …
+ * const tail = ndshm.attach(JSON.parse(message));
+ * console.log(tail.toNested()); // [2, 3]
+ * tail.close();
+ * prices.close();
  */
 export function attach(handle: ArrayHandle, options?: AttachOptions): SharedArray {
   const checked = checkHandle(handle);

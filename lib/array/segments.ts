@@ -128,12 +128,14 @@ function publish(name: string, draft: Draft, options: PublishOptions): SharedArr
         return opened;
       }
     } else if (!hasErrno(missing, 'ENOENT')) {
-      if (ifExists === 'error') throw existsError(name);
-      if (ifExists === 'open') throw failureError(missing, { directory: layout.directory, name });
+      if (ifExists === 'error' && isTaken(missing)) throw existsError(name);
+      throw failureError(missing, { directory: layout.directory, name });
     }
     const attachment = allocate(draft, name, ephemeral);
+    // Before it has its name: an array that is too large for this runtime leaves nothing.
+    const array = new SharedArray(attachment);
     const failure = attachment.publish(name, ifExists === 'replace');
-    if (failure === undefined) return new SharedArray(attachment);
+    if (failure === undefined) return array;
     attachment.close();
     if (ifExists === 'open' && hasErrno(failure, 'EEXIST')) continue; // somebody was faster: open theirs
     throw failureError(failure, { directory: layout.directory, name });
@@ -149,6 +151,10 @@ const existsError = (name: string): CodedError =>
     { status: 1, errno: 17, syscall: 'linkat', found: 0, expected: 0 },
     { directory: layout.directory, name },
   );
+
+/** The name exists, though not as a file that we could open. */
+const isTaken = (failure: Failure): boolean =>
+  ['EACCES', 'EPERM', 'ELOOP', 'ENODEV', 'ENXIO', 'EISDIR'].some((code) => hasErrno(failure, code));
 
 /** Undefined if the name has gone meanwhile. */
 function openExisting(name: string, draft: Draft, allowForeignOwner: boolean): SharedArray | undefined {
@@ -175,9 +181,12 @@ function openExisting(name: string, draft: Draft, allowForeignOwner: boolean): S
 
 /**
  * Creates an array of zeros under a name and returns it in mode 'r+'. The memory is reserved: a full /dev/shm is
- * ENOSPC here, never a fault later. Does not block beyond filling pages (about 0.5 s per GiB of fresh memory).
+ * ENOSPC here, never a fault later. Blocks for as long as the pages take to fill (docs/performance.md), no longer.
  * Errors: EEXIST, ENOSPC, EMFILE, ERR_NDSHM_INVALID_NAME, ERR_NDSHM_SHAPE, ERR_NDSHM_DTYPE, ERR_NDSHM_MISMATCH.
- * @example const prices = ndshm.create('prices', { shape: [1000, 3], dtype: 'float64' });
+ * @example
+ * const prices = ndshm.create('prices', { shape: [1000, 3], dtype: 'float64', ephemeral: true });
+ * prices.set([7, 2], 42);
+ * prices.close();
  */
 export function create<D extends DType = 'float64'>(name: string, options: CreateOptions<D>): SharedArray<D> {
   checkName(name);
@@ -220,8 +229,11 @@ export type DTypeOf<T> = T extends SharedArray<infer D> ? D
 /**
  * Creates an array from a typed array, a SharedArray or nested arrays, as a copy; complete before it has its name.
  * Returns it in mode 'r+'. Errors: as for create(), and ERR_NDSHM_OUT_OF_RANGE for an element outside the dtype.
- * @example ndshm.fromArray('labels', new Uint8Array([7, 2, 1, 0]));
- * @example ndshm.fromArray('identity', [[1, 0], [0, 1]], { dtype: 'float32' });
+ * @example
+ * const labels = ndshm.fromArray('labels', new Uint8Array([7, 2, 1, 0]), { ephemeral: true });
+ * const identity = ndshm.fromArray('identity', [[1, 0], [0, 1]], { dtype: 'float32', ephemeral: true });
+ * labels.close();
+ * identity.close();
  */
 export function fromArray<D extends DType>(
   name: string,
@@ -286,6 +298,9 @@ export interface AnonymousOptions<D extends DType = DType> {
 /**
  * Creates an array without any name, on a memfd. Only children started with fork({ share }) can have it; it is gone
  * with the last process that holds it. Errors: as for create().
+ * @example
+ * const scratch = ndshm.anonymous({ shape: [1000], dtype: 'int32' });
+ * ndshm.fork('./worker.js', [], { share: { scratch } }).on('exit', () => scratch.close());
  */
 export function anonymous<D extends DType = 'float64'>(options: AnonymousOptions<D>): SharedArray<D> {
   const { shape, dtype, order } = checkOptions(options, ['shape', 'dtype', 'order'], 'anonymous()');
@@ -315,7 +330,7 @@ function openSegment(
     }
     const attachment = Attachment.attach(segment, spec);
     if (attachment instanceof Attachment) return new SharedArray(attachment);
-    if (!wasReplaced(attachment)) throw failureError(attachment, subject);
+    if (!wasReplaced(attachment)) throw failureError(attachment, { ...subject, wantedBytes: spec.dataBytes });
   }
   throw busyError(String(name));
 }
@@ -339,7 +354,12 @@ export interface OpenOptions {
  * copying or reading it. Does not block.
  * Errors: ENOENT, EACCES, EMFILE, ERR_NDSHM_HEADER, ERR_NDSHM_TRUNCATED, ERR_NDSHM_DTYPE, ERR_NDSHM_FOREIGN_OWNER,
  * ERR_NDSHM_CONTROL_VERSION, ERR_NDSHM_CONTROL_CORRUPT, ERR_NDSHM_PEERS_FULL, ERR_NDSHM_TOO_LARGE.
- * @example using prices = ndshm.open('prices');
+ * @example
+ * ndshm.fromArray('prices', [1.5, 2.5]).close();
+ * const prices = ndshm.open('prices');
+ * console.log(prices.get(0)); // 1.5
+ * prices.close();
+ * ndshm.unlink('prices');
  */
 export function open<D extends DType = DType>(name: string, options?: OpenOptions): SharedArray<D> {
   checkName(name);
@@ -376,7 +396,11 @@ export interface OpenRawOptions<D extends DType = DType> extends OpenOptions {
  * Opens raw shared memory that somebody else made, such as Python's SharedMemory, as an array of the given dtype and
  * shape. Nothing in it is interpreted. In mode 'r+' its pages are reserved first (ENOSPC), since such segments are
  * often sparse. Errors: as for open(), and ERR_NDSHM_ALIGNMENT.
- * @example ndshm.openRaw('psm_1234', { dtype: 'float64', shape: [10, 3], mode: 'r+' });
+ * @example
+ * require('node:fs').writeFileSync('/dev/shm/raw', Buffer.alloc(16 + 240));
+ * const raw = ndshm.openRaw('raw', { dtype: 'float64', shape: [10, 3], byteOffset: 16, mode: 'r+' });
+ * raw.close();
+ * ndshm.unlink('raw');
  */
 export function openRaw<D extends DType>(name: string, options: OpenRawOptions<D>): SharedArray<D> {
   checkName(name);

@@ -391,7 +391,10 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   /**
    * A view by numpy's basic indexing, one item per axis: 'start:stop:step', a whole number (drops the axis), '...'
    * or null (adds an axis). Errors: ERR_NDSHM_OUT_OF_RANGE, ERR_NDSHM_INVALID_ARGUMENT.
-   * @example a.slice('10:20', ':', -1)
+   * @example
+   * const a = ndshm.fromArray('a', [[1, 2, 3], [4, 5, 6]], { ephemeral: true });
+   * console.log(a.slice(':', '::-1').toNested()); // [[3, 2, 1], [6, 5, 4]]
+   * a.close();
    */
   slice(...items: SliceItem[]): SharedArray<D> {
     return this.#view(sliceGeometry(this.#geometry, items));

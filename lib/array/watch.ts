@@ -23,7 +23,17 @@ export interface WatchOptions {
  * be it by `ifExists: 'replace'`, by unlink and create, or by numpy saving a file there (given once it is complete). Replacements that follow each other faster than the caller
  * asks give the latest one alone. The watch begins with the call. The caller closes what it is given.
  * Uses inotify, as fs.watch does. Errors: those of open(); where the name is missing or incomplete it waits.
- * @example for await (const next of ndshm.watch('prices', { since: prices })) { prices.close(); prices = next; }
+ * @example
+ * let prices = ndshm.fromArray('prices', [1, 2]);
+ * const watch = ndshm.watch('prices', { since: prices });
+ * ndshm.fromArray('prices', [3, 4], { ifExists: 'replace' }).close();
+ * for await (const next of watch) {
+ *   prices.close();
+ *   prices = next;
+ *   break;
+ * }
+ * prices.close();
+ * ndshm.unlink('prices');
  */
 export function watch<D extends DType = DType>(name: string, options?: WatchOptions): AsyncIterableIterator<SharedArray<D>> {
   checkName(name);
