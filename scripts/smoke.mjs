@@ -1,0 +1,97 @@
+// Packs the package, installs the tarball into an empty folder with install scripts blocked, and tries it there: on
+// every runtime, with the type checker, and without a prebuilt binary.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runtimes } from './smoke/runtimes.mjs';
+
+const scripts = dirname(fileURLToPath(import.meta.url));
+const root = dirname(scripts);
+const app = mkdtempSync(join(tmpdir(), 'ndshm-smoke-'));
+const installed = join(app, 'node_modules/ndshm');
+
+const npm = (cwd, ...args) =>
+  execFileSync('npm', ['--loglevel=error', ...args], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+const install = (...what) => npm(app, 'install', '--ignore-scripts', '--no-audit', '--no-fund', ...what);
+
+function pack() {
+  npm(root, 'run', 'build:lib');
+  npm(root, 'run', 'prebuild');
+  const [{ filename, files, size }] = JSON.parse(npm(root, 'pack', '--json', `--pack-destination=${app}`));
+  const paths = files.map(({ path }) => path);
+  for (const needed of ['prebuilds/linux-x64/ndshm.node', 'prebuilds/linux-arm64/ndshm.node', 'LICENSE']) {
+    assert(paths.includes(needed), `the package lacks ${needed}`);
+  }
+  assert(
+    !paths.some((path) => /^(build|test|node_modules|scripts)\b/.test(path)),
+    'the package has what it should not',
+  );
+  console.log(`Packed ${filename}: ${files.length} files, ${Math.round(size / 1024)} KiB`);
+  return join(app, filename);
+}
+
+function runProgram({ command: [command, ...args], env = {} }, main) {
+  const { status, signal, stdout, stderr, error } = spawnSync(command, [...args, join(app, main)], {
+    cwd: app,
+    encoding: 'utf8',
+    timeout: 180_000,
+    env: { ...process.env, ...env, SMOKE_COMMAND: JSON.stringify([command, ...args]) },
+  });
+  const line = stdout?.trim() ?? '';
+  const good = status === 0 && /^OK [^\n]*$/.test(line);
+  if (!good) console.error(`${main}: ${error?.message ?? signal ?? `exit code ${status}`}\n${stdout}\n${stderr}`);
+  return good ? line : undefined;
+}
+
+function tryRuntimes() {
+  assert(!existsSync(join(installed, 'build')), 'the package must run from its prebuilt binary here');
+  console.log('\n| runtime | version | processor | C library | by require | by import |\n|---|---|---|---|---|---|');
+  let failed = 0;
+  for (const runtime of runtimes()) {
+    const lines = ['main.cjs', 'main.mjs'].map((main) => runProgram(runtime, main));
+    failed += lines.filter((line) => line === undefined).length;
+    const [, version = '?', processor = '?'] = /^OK (.*) (\S+) by /.exec(lines.find(Boolean) ?? '') ?? [];
+    const marks = lines.map((line) => (line === undefined ? 'FAILED' : 'OK'));
+    console.log(`| ${[runtime.label, version, processor, runtime.libc, ...marks].join(' | ')} |`);
+  }
+  assert.equal(failed, 0, `${failed} runs failed`);
+}
+
+function checkTypes() {
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const typesOf = (config) =>
+    execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', join(app, config)], { stdio: 'inherit' });
+  cpSync(join(scripts, 'smoke/types'), app, { recursive: true });
+  install(`@types/node@${devDependencies['@types/node']}`);
+  typesOf('tsconfig.json');
+  install(`numpy-ts@${devDependencies['numpy-ts']}`);
+  typesOf('tsconfig.numpy.json');
+  console.log('\nTypes of ndshm and ndshm/numpy, by import and by require: OK');
+}
+
+function withoutPrebuild() {
+  rmSync(join(installed, 'prebuilds'), { recursive: true });
+  const load = "try { require('ndshm') } catch (error) { console.log(error.code, error.message) }";
+  const said = execFileSync(process.execPath, ['-e', load], { cwd: app, encoding: 'utf8' });
+  assert.match(said, /^ERR_NDSHM_NO_BINARY .*npx ndshm build/s);
+  // Offline, and nothing is fetched for it: all that it needs has been installed.
+  npm(app, 'exec', '--offline', '--no', '--', 'ndshm', 'build');
+  assert(existsSync(join(installed, 'build/Release/ndshm.node')));
+  assert(runProgram({ command: [process.execPath] }, 'main.cjs'), 'what `npx ndshm build` made does not work');
+  console.log('\nWithout a prebuilt binary: ERR_NDSHM_NO_BINARY names `npx ndshm build`, and that works');
+}
+
+try {
+  const tarball = pack();
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', private: true }));
+  install(tarball);
+  cpSync(join(scripts, 'smoke/program'), app, { recursive: true });
+  tryRuntimes();
+  checkTypes();
+  withoutPrebuild();
+} finally {
+  rmSync(app, { recursive: true, force: true });
+}

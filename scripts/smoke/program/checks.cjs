@@ -1,0 +1,92 @@
+// What must work wherever ndshm is installed. Prints one line that starts with OK, or fails.
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const { existsSync } = require('node:fs');
+const { join } = require('node:path');
+const { createInterface } = require('node:readline');
+const { Worker } = require('node:worker_threads');
+
+/** The command by which this program was started, such as an emulator with its arguments, for starting another. */
+const [command, ...commandArgs] = JSON.parse(process.env['SMOKE_COMMAND']);
+const deadline = AbortSignal.timeout(60_000);
+
+module.exports = async function checks(ndshm, how) {
+  const name = `ndshm-smoke-${process.pid}-${how}`;
+  // Left open on purpose: ending with an open array must be clean.
+  const a = ndshm.create(name, { shape: [3, 4], dtype: 'float64' });
+  try {
+    a.set([1, 2], 5.5);
+    await anotherProcess(ndshm, a);
+    await endedThread(a);
+    closing(ndshm, name);
+    withoutName(ndshm);
+    ndshm.unlink(name);
+    assert.equal(existsSync(`/dev/shm/${name}`), false);
+    assert.throws(() => ndshm.open(name), { code: 'ENOENT' });
+    assert.equal(a.get(1, 2), 6.5, 'the memory outlives its name');
+  } finally {
+    if (existsSync(`/dev/shm/${name}`)) ndshm.unlink(name);
+  }
+  console.log(`OK ${runtime()} ${process.arch} by ${how}`);
+};
+
+function runtime() {
+  const { bun, deno, node } = process.versions;
+  return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
+}
+
+/** Another process sees writes made after it has opened the array, in each mode what the mode promises. */
+async function anotherProcess(ndshm, a) {
+  const child = spawn(command, [...commandArgs, join(__dirname, 'peer.cjs'), a.name], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    signal: deadline,
+  });
+  const ended = once(child, 'exit');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const answer = async (question) => {
+    child.stdin.write(`${question}\n`);
+    const { value } = await lines.next();
+    assert.notEqual(value, undefined, 'the other process ended early');
+    return JSON.parse(value);
+  };
+  assert.deepEqual(await answer('values'), { r: 5.5, 'r+': 5.5, c: 5.5 });
+  a.set([1, 2], 6.5);
+  assert.deepEqual(await answer('values'), { r: 6.5, 'r+': 6.5, c: 6.5 });
+  assert.equal(await answer('write r'), 'ERR_NDSHM_READ_ONLY');
+  assert.equal(await answer('write r+'), null);
+  assert.equal(await answer('write c'), null);
+  assert.equal(a.get(0, 0), 1, "what 'r+' has written");
+  assert.equal(a.get(0, 1), 0, "what 'c' has written is its own");
+  assert.equal(ndshm.stat(a.name).peers.length, 4);
+  child.stdin.end(); // it ends with its arrays open
+  assert.deepEqual(await ended, [0, null]);
+  assert.equal(ndshm.stat(a.name).peers.length, 1);
+}
+
+/** A thread that is ended while it holds the array takes nothing with it. */
+async function endedThread(a) {
+  const worker = new Worker(join(__dirname, 'thread.cjs'), { workerData: a.handle });
+  const [value] = await once(worker, 'message', { signal: deadline });
+  assert.equal(value, 6.5);
+  assert.equal(a.get(2, 3), 7);
+  await worker.terminate();
+  assert.equal(a.get(2, 3), 7);
+}
+
+function closing(ndshm, name) {
+  const b = ndshm.open(name);
+  const { data } = b;
+  assert.equal(data.length, 12);
+  b.close();
+  b.close();
+  assert.equal(data.length, 0);
+  assert.throws(() => b.get(0, 0), { code: 'ERR_NDSHM_CLOSED' });
+}
+
+function withoutName(ndshm) {
+  const a = ndshm.anonymous({ shape: 5, dtype: 'int32' });
+  a.fill(-7);
+  assert.deepEqual(a.toNested(), [-7, -7, -7, -7, -7]);
+  assert.equal(a.name, null);
+}

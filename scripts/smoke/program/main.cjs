@@ -1,0 +1,1 @@
+void require('./checks.cjs')(require('ndshm'), 'require');
