@@ -40,7 +40,7 @@ export declare class Segment {
     guard: boolean,
   ): Failure | undefined;
 
-  /** A new ArrayBuffer over the mapped elements; to be called once. Undefined where the runtime forbids that. */
+  /** A new ArrayBuffer over the mapped elements; to be called once. Undefined where the runtime forbids that, or so many bytes. */
   buffer(): ArrayBuffer | undefined;
   /** flags, createdAtMs, segment id in hex; undefined = no control block. */
   control(dataOffset: number, dataBytes: number): readonly [number, number, string] | undefined | Failure;

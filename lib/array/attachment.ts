@@ -1,5 +1,6 @@
+import { constants } from 'node:buffer';
 import { binding, type Failure, type ModeNumber, type Segment } from '../binding';
-import { bytesInWords, closedError, failureError, stateError } from '../errors';
+import { bytesInWords, type CodedError, closedError, failureError, stateError } from '../errors';
 import type { Mode } from '../options';
 import type { Data, DTypeSpec } from './dtype';
 import { factsOf } from './segment-file';
@@ -63,6 +64,7 @@ export class Attachment {
     const buffer = segment.buffer();
     if (buffer === undefined) {
       segment.close(null);
+      if (spec.dataBytes > constants.MAX_LENGTH) throw this.#tooLarge();
       throw stateError('ERR_NDSHM_UNSUPPORTED', 'This runtime does not allow buffers over memory outside its heap');
     }
     this.#buffer = buffer;
@@ -96,12 +98,15 @@ export class Attachment {
       return spec.over(this.#buffer, 0, length);
     } catch (cause) {
       this.close();
-      const error = stateError(
-        'ERR_NDSHM_TOO_LARGE',
-        `${this.who} has ${bytesInWords(dataBytes)}, more than a typed array holds in this runtime (${process.version}); Node 22 and later take more`,
-      );
-      throw Object.assign(error, { cause });
+      throw Object.assign(this.#tooLarge(), { cause });
     }
+  }
+
+  #tooLarge(): CodedError {
+    return stateError(
+      'ERR_NDSHM_TOO_LARGE',
+      `${this.who} has ${bytesInWords(this.spec.dataBytes)}, more than a typed array holds in this runtime (${process.version}); Node 22 and later take more`,
+    );
   }
 
   get who(): string {

@@ -35,7 +35,10 @@ export interface WatchOptions {
  * prices.close();
  * ndshm.unlink('prices');
  */
-export function watch<D extends DType = DType>(name: string, options?: WatchOptions): AsyncIterableIterator<SharedArray<D>> {
+export function watch<D extends DType = DType>(
+  name: string,
+  options?: WatchOptions,
+): AsyncIterableIterator<SharedArray<D>> {
   checkName(name);
   const { since, signal, persistent, ...how } = checkOptions(
     options,
@@ -68,7 +71,13 @@ export function watch<D extends DType = DType>(name: string, options?: WatchOpti
   signal?.addEventListener('abort', abort);
 
   // Looked up after the watch began: between the two nothing can be missed.
-  let known = since === undefined ? identify(name) : SharedArray.attachmentOf(since).identity;
+  let known: string | undefined;
+  try {
+    known = since === undefined ? identify(name) : SharedArray.attachmentOf(since).identity;
+  } catch (error) {
+    end(); // or the watcher would keep the process running
+    throw error;
+  }
 
   const next = async (): Promise<IteratorResult<SharedArray<D>, undefined>> => {
     for (;;) {
@@ -113,7 +122,10 @@ export function watch<D extends DType = DType>(name: string, options?: WatchOpti
 // What ndshm makes is there whole or not at all; numpy's save() shows a file while it still writes it.
 const notYet = ['ENOENT', 'ERR_NDSHM_HEADER', 'ERR_NDSHM_TRUNCATED'];
 
-function openIfThere<D extends DType>(name: string, how: { mode?: Mode; allowForeignOwner?: boolean }): SharedArray<D> | undefined {
+function openIfThere<D extends DType>(
+  name: string,
+  how: { mode?: Mode; allowForeignOwner?: boolean },
+): SharedArray<D> | undefined {
   try {
     return open<D>(name, how);
   } catch (error) {

@@ -13,7 +13,8 @@ namespace {
 // V8 counts the pages as external memory that collecting garbage might free. That is left as it is: correcting it by
 // napi_adjust_external_memory aborts the process on Node 24 and later, where the count must never fall below zero and
 // V8 takes a buffer's bytes off before any finalizer of ours runs (docs/design.md, 'External memory').
-void finalizeBuffer(Napi::BasicEnv /*env*/, void* /*data*/, Segment* segment) {
+void finalizeBuffer(napi_env /*env*/, void* /*data*/, void* hint) {
+  auto* segment = static_cast<Segment*>(hint);
   segment->unmapData();
   segment->release();
 }
@@ -104,9 +105,15 @@ Napi::Value SegmentObject::buffer(const Napi::CallbackInfo& info) {
   const auto byteLength = static_cast<size_t>(segment_->dataBytes());
   if (byteLength == 0) return Napi::ArrayBuffer::New(env, 0);
   segment_->retain();
-  auto buffer = Napi::ArrayBuffer::New(env, segment_->data(), byteLength, finalizeBuffer, segment_);
-  if (env.IsExceptionPending()) segment_->release();  // a runtime that forbids external buffers (Electron)
-  return buffer;
+  napi_value buffer = nullptr;
+  const napi_status status =
+      napi_create_external_arraybuffer(env, segment_->data(), byteLength, finalizeBuffer, segment_, &buffer);
+  if (status == napi_ok) return Napi::Value(env, buffer);
+  // A runtime that forbids external buffers (Electron) has not taken the finalizer. Any other failure (too many bytes
+  // for Node 20) runs it, a tick later.
+  if (status == napi_no_external_buffers_allowed) segment_->release();
+  if (env.IsExceptionPending()) static_cast<void>(env.GetAndClearPendingException());
+  return env.Undefined();
 }
 
 // control(dataOffset, dataBytes) → undefined where there is none, [flags, createdAtMs, id], or a failure.

@@ -27,7 +27,7 @@ std::atomic<GuardedRange*> allRanges{nullptr};
 GuardedRange* freeRanges = nullptr;
 std::atomic_flag freeListBusy = ATOMIC_FLAG_INIT;
 std::atomic<uint32_t> faults{0};
-std::atomic_flag installed = ATOMIC_FLAG_INIT;
+bool installed = false;  // guarded by freeListBusy
 struct sigaction previousAction;
 
 class FreeListLock {
@@ -39,20 +39,27 @@ class FreeListLock {
   ~FreeListLock() { freeListBusy.clear(std::memory_order_release); }
 };
 
-GuardedRange* findRange(uintptr_t address) noexcept {
+struct FoundRange {
+  GuardedRange* range = nullptr;
+  uintptr_t end = 0;
+};
+
+FoundRange findRange(uintptr_t address) noexcept {
   for (auto* range = allRanges.load(std::memory_order_acquire); range != nullptr; range = range->next) {
-    // `end` is stored last and cleared first, so a range seen in use has a valid `begin`.
+    // `end` is cleared before `begin` changes and set after it. Another thread may reuse the record while we look:
+    // only a `begin` read between two equal looks at `end` belongs to it.
     const uintptr_t end = range->end.load(std::memory_order_acquire);
-    if (address < end && address >= range->begin.load(std::memory_order_relaxed)) return range;
+    const uintptr_t begin = range->begin.load(std::memory_order_acquire);
+    if (address < begin || address >= end) continue;
+    if (range->end.load(std::memory_order_relaxed) == end) return {range, end};
   }
-  return nullptr;
+  return {};
 }
 
 bool repair(uintptr_t address) noexcept {
-  GuardedRange* range = findRange(address);
+  const auto [range, end] = findRange(address);
   if (range == nullptr) return false;
   const uintptr_t page = address / kPageBytes * kPageBytes;
-  const uintptr_t end = range->end.load(std::memory_order_relaxed);
   const int savedErrno = errno;
   void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -68,6 +75,8 @@ void onBusError(int signal, siginfo_t* info, void* context) noexcept {
   if (info->si_code == BUS_ADRERR && repair(reinterpret_cast<uintptr_t>(info->si_addr))) return;
   if ((previousAction.sa_flags & SA_SIGINFO) != 0) {
     previousAction.sa_sigaction(signal, info, context);
+  } else if (previousAction.sa_handler == SIG_IGN && info->si_code <= 0) {
+    // Sent by kill(2) to a process that ignores it. A real fault cannot be ignored.
   } else if (previousAction.sa_handler != SIG_DFL && previousAction.sa_handler != SIG_IGN) {
     previousAction.sa_handler(signal);
   } else {
@@ -79,8 +88,10 @@ void onBusError(int signal, siginfo_t* info, void* context) noexcept {
   }
 }
 
+// Under the lock, so that no thread goes on to use its mapping before the handler is there.
 void installOnce() noexcept {
-  if (installed.test_and_set(std::memory_order_acq_rel)) return;
+  FreeListLock lock;
+  if (std::exchange(installed, true)) return;
   struct sigaction action {};
   action.sa_sigaction = onBusError;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -107,7 +118,7 @@ FaultGuard::FaultGuard(const Mapping& mapping) noexcept {
   }
   const auto begin = reinterpret_cast<uintptr_t>(mapping.base());
   range_->faulted.store(0, std::memory_order_relaxed);
-  range_->begin.store(begin, std::memory_order_relaxed);
+  range_->begin.store(begin, std::memory_order_release);
   range_->end.store((begin + mapping.mappedBytes() + kPageBytes - 1) / kPageBytes * kPageBytes,
                     std::memory_order_release);
 }

@@ -49,13 +49,16 @@ Result<uint32_t> claimOnce(int fd, ControlBlock& control, Mode mode) noexcept {
 }  // namespace
 
 Result<uint32_t> claimSlot(int fd, ControlBlock& control, Mode mode) noexcept {
+  // A reaper may have left between our try and our look for it: full is what is full twice in a row without one.
+  bool wasFull = false;
   for (int attempt = 0;; attempt++) {
     auto claimed = claimOnce(fd, control, mode);
     if (claimed || claimed.error().status != Status::kPeersFull || attempt == kPatience) return claimed;
     auto reaping = reaperAtWork(fd);
     if (!reaping) return reaping.error();
-    if (!*reaping && attempt > 0) return claimed;  // twice full without a reaper in sight
-    pauseBriefly();
+    if (!*reaping && wasFull) return claimed;
+    wasFull = !*reaping;
+    if (*reaping) pauseBriefly();
   }
 }
 

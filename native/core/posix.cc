@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,12 +165,33 @@ Result<void> writeAllAt(int fd, const void* from, size_t byteLength, uint64_t of
   return {};
 }
 
+Result<void> checkRoom(int fd, uint64_t byteLength) noexcept {
+  struct statfs space {};
+  if (uninterrupted([&] { return fstatfs(fd, &space); }) != 0) return systemError("fstatfs");
+  if (space.f_blocks > 0) {
+    const uint64_t room = static_cast<uint64_t>(space.f_bavail) * static_cast<uint64_t>(space.f_bsize);
+    if (room < byteLength) return systemError("posix_fallocate", ENOSPC);
+    return {};
+  }
+  // A file system without a limit of its own, such as a memfd's: the machine is the limit.
+  struct sysinfo machine {};
+  if (sysinfo(&machine) != 0) return systemError("sysinfo");
+  const uint64_t memory = (uint64_t{machine.totalram} + machine.totalswap) * machine.mem_unit;
+  if (memory < byteLength) return systemError("posix_fallocate", ENOMEM);
+  return {};
+}
+
 Result<void> allocatePages(int fd, uint64_t offset, uint64_t byteLength) noexcept {
-  int errnum = 0;
-  do {
-    errnum = posix_fallocate(fd, static_cast<off_t>(offset), static_cast<off_t>(byteLength));
-  } while (errnum == EINTR);
-  if (errnum != 0) return systemError("posix_fallocate", errnum);
+  // Piece by piece: older kernels let any signal interrupt a call, and give back all that it has reserved. Under a
+  // profiler's timer one large call would start over for ever.
+  constexpr uint64_t pieceBytes = uint64_t{1} << 20;
+  for (uint64_t done = 0; done < byteLength;) {
+    const uint64_t count = byteLength - done < pieceBytes ? byteLength - done : pieceBytes;
+    const int errnum = posix_fallocate(fd, static_cast<off_t>(offset + done), static_cast<off_t>(count));
+    if (errnum == EINTR) continue;
+    if (errnum != 0) return systemError("posix_fallocate", errnum);
+    done += count;
+  }
   return {};
 }
 
@@ -200,7 +223,10 @@ Result<bool> tryLock(int fd, Lock lock, int64_t offset, int64_t byteLength) noex
   return systemError("fcntl");
 }
 
-Result<LockedRange> findLock(int fd, int64_t offset, int64_t byteLength) noexcept {
+namespace {
+
+// Some lock in the range: the kernel keeps them in the order of their owners, not of their offsets.
+Result<LockedRange> findAnyLock(int fd, int64_t offset, int64_t byteLength) noexcept {
   struct flock range {};
   range.l_type = F_WRLCK;
   range.l_whence = SEEK_SET;
@@ -215,6 +241,19 @@ Result<LockedRange> findLock(int fd, int64_t offset, int64_t byteLength) noexcep
   found.byteLength = (end > offset + byteLength ? offset + byteLength : end) - found.offset;
   found.exclusive = range.l_type == F_WRLCK;
   return found;
+}
+
+}  // namespace
+
+Result<LockedRange> findLock(int fd, int64_t offset, int64_t byteLength) noexcept {
+  LockedRange first;
+  for (int64_t end = offset + byteLength; end > offset; end = first.offset) {
+    auto found = findAnyLock(fd, offset, end - offset);
+    if (!found) return found.error();
+    if (!found->found) break;
+    first = *found;
+  }
+  return first;
 }
 
 }  // namespace ndshm

@@ -78,6 +78,9 @@ Result<FileFacts> factsOf(int fd) noexcept;
 Result<FileFacts> factsAt(const char* path) noexcept;
 Result<size_t> readAt(int fd, void* into, size_t byteLength, uint64_t offset) noexcept;
 Result<void> writeAllAt(int fd, const void* from, size_t byteLength, uint64_t offset) noexcept;
+// ENOSPC if the file system of `fd` has no room for so many bytes. To be asked before they are reserved: until it fails,
+// reserving takes all the memory there is from everybody else.
+Result<void> checkRoom(int fd, uint64_t byteLength) noexcept;
 Result<void> allocatePages(int fd, uint64_t offset, uint64_t byteLength) noexcept;
 Result<void> randomBytes(void* into, size_t byteLength) noexcept;
 uint64_t realTimeNs() noexcept;

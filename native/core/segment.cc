@@ -17,6 +17,8 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   auto created = spec.anonymous ? memoryFile("ndshm") : openFile(kDirectory, O_TMPFILE | O_RDWR | O_NOFOLLOW, 0600);
   if (!created) return created.error();
   const uint64_t controlAt = controlOffset(kHeaderBytes, spec.dataBytes);
+  auto room = checkRoom(created->get(), controlAt + kControlBytes);
+  if (!room) return room;
   if (ftruncate(created->get(), static_cast<off_t>(controlAt + kControlBytes)) != 0) return systemError("ftruncate");
 
   // Nothing from here on is visible to anybody: whatever fails or dies, the kernel frees the file.
@@ -106,10 +108,12 @@ Result<void> Segment::open(const char* name, bool needWrite) noexcept {
 Result<void> Segment::openDescriptor(int fd, bool needWrite) noexcept {
   anonymous_ = true;
   bool writable = true;
-  auto own = reopen(fd, O_RDWR);
+  // The number comes from the environment: it may mean a FIFO or a terminal by now.
+  constexpr int flags = O_NONBLOCK | O_NOCTTY;
+  auto own = reopen(fd, O_RDWR | flags);
   if (!own && !needWrite) {
     writable = false;
-    own = reopen(fd, O_RDONLY);
+    own = reopen(fd, O_RDONLY | flags);
   }
   return opened(std::move(own), writable);
 }
@@ -188,6 +192,8 @@ Result<void> Segment::mapData(const Attachment& how) noexcept {
       flags = MAP_SHARED;
       // A sparse file (Python's SharedMemory) would fail by SIGBUS when the file system is full: reserve it now.
       if (facts_.allocatedBytes < facts_.size) {
+        auto room = checkRoom(fd_.get(), how.dataBytes > facts_.allocatedBytes ? how.dataBytes - facts_.allocatedBytes : 0);
+        if (!room) return room;
         auto reserved = allocatePages(fd_.get(), how.dataOffset, how.dataBytes);
         if (!reserved) return reserved;
       }

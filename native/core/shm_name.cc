@@ -1,8 +1,8 @@
 #include "shm_name.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "layout.h"
@@ -18,10 +18,13 @@ constexpr int kPatience = 2000;  // times pauseBriefly(): 0.1 s, where the other
 // hold one byte of it shared; the kernel drops either when its holder dies.
 class NameHold {
  public:
-  Result<void> take(const ShmPath& path) noexcept {
+  // False = nothing has this name.
+  Result<bool> take(const ShmPath& path) noexcept {
     for (int attempt = 0; attempt < kPatience; attempt++) {
       auto opened = openFile(path.text(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-      if (!opened) return {};  // gone, or not ours to open: then no reaper opens it either
+      if (!opened && opened.error().errnum == ENOENT) return false;
+      if (!opened && opened.error().errnum == EMFILE) return opened.error();
+      if (!opened) return true;  // not ours to open: then no reaper of ours opens it either
       auto locked = tryLock(opened->get(), Lock::kShared, kNameLock, 1);
       if (!locked) return locked.error();
       if (*locked) {
@@ -30,7 +33,7 @@ class NameHold {
         if (!held) return held.error();
         if (!named || !named->sameFile(*held)) continue;  // moved while we locked: hold the present one
         fd_ = std::move(*opened);
-        return {};
+        return true;
       }
       pauseBriefly();
     }
@@ -40,6 +43,20 @@ class NameHold {
  private:
   UniqueFd fd_;
 };
+
+Result<void> renameOver(const ShmPath& from, const ShmPath& to) noexcept {
+  constexpr unsigned noReplace = 1;  // RENAME_NOREPLACE
+  for (int attempt = 0; attempt < kPatience; attempt++) {
+    NameHold hold;
+    auto taken = hold.take(to);
+    if (!taken) return taken.error();
+    // A free name has to be free still: who got it meanwhile must be held before losing it.
+    const unsigned flags = *taken ? 0 : noReplace;
+    if (syscall(SYS_renameat2, AT_FDCWD, from.text(), AT_FDCWD, to.text(), flags) == 0) return {};
+    if (errno != EEXIST) return systemError("rename");
+  }
+  return failure(Status::kBusyName);
+}
 
 Result<bool> isReapable(int fd, const FileFacts& facts, const ShmPath& path) noexcept {
   if (!facts.regular || facts.owner != geteuid()) return false;
@@ -94,23 +111,15 @@ Result<void> linkReplacing(int fd, const ShmPath& path) noexcept {
   linked = linkNameless(fd, *temporary);
   if (!linked) return linked;
   // Die here, and a complete segment is left under a temporary name, with its creator's lock gone: reapable.
-  NameHold hold;
-  auto held = hold.take(path);
-  Result<void> renamed;
-  if (held) {
-    if (rename(temporary->text(), path.text()) == 0) return {};
-    renamed = systemError("rename");
-  } else {
-    renamed = held;
-  }
-  unlink(temporary->text());
+  auto renamed = renameOver(*temporary, path);
+  if (!renamed) unlink(temporary->text());
   return renamed;
 }
 
 Result<void> unlinkName(const ShmPath& path) noexcept {
   NameHold hold;
   auto held = hold.take(path);
-  if (!held) return held;
+  if (!held) return held.error();
   if (unlink(path.text()) != 0) return systemError("unlink");
   return {};
 }

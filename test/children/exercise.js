@@ -1,0 +1,85 @@
+// Uses every part of the native code once, in several threads at a time, and ends by itself: what scripts/sanitize.sh
+// runs under the sanitizers. Ends with 1 if anything is not as it should be.
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const { truncateSync } = require('node:fs');
+const { isMainThread, threadId, Worker } = require('node:worker_threads');
+const ndshm = require('ndshm');
+
+const prefix = `ndshm-exercise-${process.pid}-${threadId}`;
+let count = 0;
+const freshName = () => `${prefix}-${count++}`;
+const code = (run) => {
+  try {
+    run();
+  } catch (error) {
+    return error.code;
+  }
+  return undefined;
+};
+
+function modes(source) {
+  const name = freshName();
+  const made = ndshm.fromArray(name, source, { ephemeral: true });
+  const arrays = ['r', 'r+', 'c'].map((mode) => ndshm.open(name, { mode }));
+  for (const array of arrays) array.data[source.length - 1] = 2;
+  assert.deepEqual(
+    [made, ...arrays].map((array) => array.get(-1)),
+    [2, 2, 2, 2],
+  );
+  assert.equal(ndshm.stat(name).peers.length, 4);
+  ndshm.create(name, { shape: 3, ephemeral: true, ifExists: 'replace' }).close();
+  assert.equal(
+    code(() => ndshm.open(name)),
+    'ENOENT',
+  );
+  for (const array of [made, ...arrays]) array.close();
+}
+
+function truncation() {
+  const name = freshName();
+  ndshm.fromArray(name, new Float64Array(100_000).fill(1)).close();
+  const arrays = ['r', 'r+', 'c'].map((mode) => ndshm.open(name, { mode }));
+  truncateSync(`/dev/shm/${name}`, 8192);
+  for (const array of arrays) {
+    assert.equal(array.get(-1), 0);
+    assert.equal(
+      code(() => array.get(0)),
+      'ERR_NDSHM_TRUNCATED',
+    );
+    array.close();
+  }
+  ndshm.unlink(name);
+}
+
+function manyPeers() {
+  const name = freshName();
+  const arrays = [ndshm.create(name, { shape: 1, ephemeral: true })];
+  while (code(() => arrays.push(ndshm.open(name))) === undefined);
+  assert.equal(arrays.length, 256);
+  assert.equal(ndshm.stat(name).peers.length, 256);
+  for (const array of arrays) array.close();
+}
+
+function dropped() {
+  globalThis.kept = ndshm.create(freshName(), { shape: 10, ephemeral: true }); // open when the thread ends
+  ndshm.anonymous({ shape: 10 });
+  ndshm.anonymous({ shape: 0 }).close();
+}
+
+for (const length of [1, 1000, 200_000, 6_000_001]) modes(new Float64Array(length).fill(1));
+for (let round = 0; round < 20; round++) modes(new Float64Array(10 + round));
+truncation();
+manyPeers();
+dropped();
+ndshm.list({ foreign: true });
+ndshm.gc();
+
+if (isMainThread) {
+  const threads = Array.from({ length: 4 }, () => new Worker(__filename));
+  Promise.all(threads.map((thread) => once(thread, 'exit'))).then((codes) => {
+    process.exitCode = Math.max(...codes.flat());
+    globalThis.kept.close();
+    ndshm.gc();
+  });
+}
