@@ -178,6 +178,7 @@ class Scanner {
   }
 
   end(): void {
-    this.#match(/[ \n]*$/y, 'the end of the header');
+    // Spaces after a line break would be an indented line, which Python refuses.
+    this.#match(/ *\n*$/y, 'the end of the header');
   }
 }

@@ -137,7 +137,8 @@ export function sliceGeometry(from: Geometry, items: readonly SliceItem[]): Geom
       } else {
         const range = parseSlice(item, length, axis);
         if (range.count > 0) offset += range.start * step;
-        keep(range.count, step * range.step);
+        // As numpy: an empty part keeps the step. (+ 0: a reversed new axis has step 0, not -0.)
+        keep(range.count, range.count > 0 ? step * range.step + 0 : step);
       }
       axis++;
     }
@@ -185,23 +186,25 @@ function parseSlice(text: unknown, length: number, axis: number): { start: numbe
 
 /** The same elements in C order under another shape, as a view; undefined where that needs a copy. */
 export function reshapeGeometry(from: Geometry, shape: readonly number[]): Geometry | undefined {
-  if (from.shape.includes(0)) return { shape, steps: contiguousSteps(shape, 'C'), offset: from.offset };
+  const { offset } = from;
+  if (shape.join() === from.shape.join()) return { shape, steps: from.steps, offset };
+  if (isContiguous(from.shape, from.steps, 'C')) return { shape, steps: contiguousSteps(shape, 'C'), offset };
   // Axes of both shapes are matched in groups of equal size. Within a group the old axes must lie as one long axis
   // (each as far as the next one's whole length), which the new axes then cut anew.
   const old = from.shape
     .map((length, axis) => ({ length, step: from.steps[axis] as number }))
-    .filter(({ length }) => length !== 1) as { length: number; step: number }[];
-  const steps = new Array<number>(shape.length).fill(0);
+    .filter(({ length }) => length !== 1);
+  const steps = new Array<number>(shape.length);
+  let axis = 0;
   let nextOld = 0;
-  for (let axis = 0; axis < shape.length; axis++) {
-    if (shape[axis] === 1) continue;
+  while (nextOld < old.length) {
     const first = axis;
-    let newSize = shape[axis] as number;
+    let newSize = shape[axis++] as number;
     let inner = old[nextOld++] as { length: number; step: number };
     let oldSize = inner.length;
     while (newSize !== oldSize) {
       if (newSize < oldSize) {
-        newSize *= shape[++axis] as number;
+        newSize *= shape[axis++] as number;
       } else {
         const outer = inner;
         inner = old[nextOld++] as { length: number; step: number };
@@ -209,12 +212,13 @@ export function reshapeGeometry(from: Geometry, shape: readonly number[]): Geome
         oldSize *= inner.length;
       }
     }
-    for (let n = axis, step = inner.step; n >= first; n--) {
+    for (let n = axis - 1, step = inner.step; n >= first; n--) {
       steps[n] = step;
       step *= shape[n] as number;
     }
   }
-  return { shape, steps, offset: from.offset };
+  steps.fill(steps[axis - 1] as number, axis); // axes of length 1 behind the last group
+  return { shape, steps, offset };
 }
 
 /** A shape in which one length may be -1: what remains of `size`. */

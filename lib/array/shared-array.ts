@@ -22,6 +22,10 @@ import {
 
 const { faults } = binding;
 
+// Below 2^32, so that the check is one comparison of integers; larger indices take the long way.
+const isIndex = (index: number | undefined, length: number): index is number =>
+  typeof index === 'number' && index >>> 0 === index && index < length;
+
 /**
  * An n-dimensional array over shared memory, with numpy's terms: shape, strides, dtype; slices, rows and transposes
  * are views on the same memory. Made by create(), open() and their like, never by `new`.
@@ -37,12 +41,22 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   readonly base: SharedArray<D> | null;
   readonly #attachment: Attachment;
   readonly #spec: DTypeSpec;
-  readonly #plain: boolean;
   readonly #writable: boolean;
-  // Counted in typed-array entries, so that the hot path has no multiplication by lanes.
-  readonly #data: Data;
-  readonly #offset: number;
   readonly #steps: readonly number[];
+  // What get() needs for up to three dimensions. TypeScript's `private` instead of #private, because these are stored
+  // once, in the constructor: V8 then knows their types, and a loop over get() costs a third of what it does otherwise.
+  // Offsets and steps count typed-array entries, so that the hot path has no multiplication by lanes.
+  private entries: Data;
+  private readonly plain: boolean;
+  private readonly offset: number;
+  private readonly dimensions: number;
+  private readonly length0: number;
+  private readonly length1: number;
+  private readonly length2: number;
+  private readonly step0: number;
+  private readonly step1: number;
+  private readonly step2: number;
+  private faultsSeen: number;
   readonly #ownsAttachment: boolean;
   #closed = false;
 
@@ -52,12 +66,20 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     const geometry = view?.geometry ?? { shape, steps: contiguousSteps(shape, order), offset: 0 };
     this.#attachment = attachment;
     this.#spec = spec;
-    this.#plain = spec.plain;
+    this.plain = spec.plain;
     this.#writable = attachment.spec.mode !== 'r';
-    this.#data = view === undefined ? attachment.data() : view.base.#data;
-    this.#offset = geometry.offset * spec.lanes;
+    this.entries = view === undefined ? attachment.data() : view.base.entries;
+    this.offset = geometry.offset * spec.lanes;
     this.#steps = geometry.steps.map((step) => step * spec.lanes);
     this.shape = Object.freeze(geometry.shape.slice());
+    this.dimensions = this.shape.length;
+    this.length0 = this.shape[0] ?? 0;
+    this.length1 = this.shape[1] ?? 0;
+    this.length2 = this.shape[2] ?? 0;
+    this.step0 = this.#steps[0] ?? 0;
+    this.step1 = this.#steps[1] ?? 0;
+    this.step2 = this.#steps[2] ?? 0;
+    this.faultsSeen = attachment.faultsSeen;
     this.base = view?.base ?? null;
     this.#ownsAttachment = view?.ownsAttachment ?? true;
   }
@@ -109,7 +131,7 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   get #geometry(): Geometry {
     const { lanes } = this.#spec;
     const steps = lanes === 1 ? this.#steps : this.#steps.map((step) => step / lanes);
-    return { shape: this.shape, steps, offset: this.#offset / lanes };
+    return { shape: this.shape, steps, offset: this.offset / lanes };
   }
 
   /**
@@ -144,9 +166,9 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    */
   get data(): Data<D> {
     this.#check();
-    if (this.base === null) return this.#data as Data<D>;
+    if (this.base === null) return this.entries as Data<D>;
     if (!this.isCContiguous && !this.isFContiguous) throw this.#notContiguous('.data');
-    return this.#data.subarray(this.#offset, this.#offset + this.size * this.#spec.lanes) as Data<D>;
+    return this.entries.subarray(this.offset, this.offset + this.size * this.#spec.lanes) as Data<D>;
   }
 
   #notContiguous(what: string): TypeError {
@@ -157,13 +179,14 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   }
 
   #check(): void {
-    if (this.#closed || this.#data.length === 0 || faults[0] !== this.#attachment.faultsSeen) this.#checkClosely();
+    if (this.#closed || this.entries.length === 0 || faults[0] !== this.faultsSeen) this.#checkClosely();
   }
 
   #checkClosely(): void {
     // A view that was closed alone reports it as if its array had been.
     if (this.#closed && !this.#attachment.closed) throw this.#viewClosed();
     this.#attachment.check();
+    this.faultsSeen = this.#attachment.faultsSeen;
   }
 
   #viewClosed(): Error {
@@ -180,34 +203,6 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     }
   }
 
-  // The position of an element for up to three indices without a loop. Anything unusual gives NaN, which finds
-  // nothing in the data, and the slow path then says what was wrong.
-  #position(count: number, i: number, j: number, k: number): number {
-    const { shape } = this;
-    const steps = this.#steps;
-    if (count !== shape.length) return Number.NaN;
-    let at = this.#offset;
-    if (count > 0) {
-      const length = shape[0] as number;
-      const index = i < 0 ? i + length : i;
-      if (!(index >= 0 && index < length)) return Number.NaN;
-      at += index * (steps[0] as number);
-    }
-    if (count > 1) {
-      const length = shape[1] as number;
-      const index = j < 0 ? j + length : j;
-      if (!(index >= 0 && index < length)) return Number.NaN;
-      at += index * (steps[1] as number);
-    }
-    if (count > 2) {
-      const length = shape[2] as number;
-      const index = k < 0 ? k + length : k;
-      if (!(index >= 0 && index < length)) return Number.NaN;
-      at += index * (steps[2] as number);
-    }
-    return at;
-  }
-
   #positionOf(index: readonly number[]): number {
     if (index.length !== this.ndim) {
       throw rangeError(
@@ -215,7 +210,7 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
         `Expected ${this.ndim} indices for an array of shape (${this.shape.join(', ')}) but received ${index.length}`,
       );
     }
-    let at = this.#offset;
+    let at = this.offset;
     for (let axis = 0; axis < index.length; axis++) {
       at += checkIndex(index[axis], this.shape[axis] as number, axis) * (this.#steps[axis] as number);
     }
@@ -227,15 +222,38 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    * bigints, complex { re, im }, bool booleans. Errors: ERR_NDSHM_OUT_OF_RANGE.
    */
   get(...index: number[]): Element<D>;
-  get(i = 0, j = 0, k = 0, ...more: number[]): Element<D> {
-    // biome-ignore lint/complexity/noArguments: counts the indices without making an array of them
-    const count = arguments.length;
-    if (faults[0] === this.#attachment.faultsSeen && this.#plain && count <= 3) {
-      const value = this.#data[this.#position(count, i, j, k)];
-      if (value !== undefined && !this.#closed) return value as Element<D>;
+  get(i?: number, j?: number, k?: number, ...more: number[]): Element<D> {
+    const at = this.plain && more.length === 0 && faults[0] === this.faultsSeen ? this.place(i, j, k) : -1;
+    if (at >= 0) {
+      const value = this.entries[at];
+      if (value !== undefined) return value as Element<D>; // undefined: closed
     }
+    return this.#getClosely([i, j, k, ...more]);
+  }
+
+  /**
+   * Where an element lies, for up to three plain indices, each in range; -1 for anything else, which is then looked at
+   * closely. `undefined` stands for no index.
+   */
+  private place(i: number | undefined, j: number | undefined, k: number | undefined): number {
+    const { dimensions } = this;
+    if (dimensions === 2) {
+      return isIndex(i, this.length0) && isIndex(j, this.length1) && k === undefined
+        ? this.offset + i * this.step0 + j * this.step1
+        : -1;
+    }
+    if (dimensions === 1) {
+      return isIndex(i, this.length0) && j === undefined && k === undefined ? this.offset + i * this.step0 : -1;
+    }
+    return dimensions === 3 && isIndex(i, this.length0) && isIndex(j, this.length1) && isIndex(k, this.length2)
+      ? this.offset + i * this.step0 + j * this.step1 + k * this.step2
+      : -1;
+  }
+
+  #getClosely(given: readonly (number | undefined)[]): Element<D> {
     this.#check();
-    return this.#spec.read(this.#data, this.#positionOf([i, j, k, ...more].slice(0, count))) as Element<D>;
+    const index = given.slice(0, Math.max(given.findLastIndex((each) => each !== undefined) + 1, 0)) as number[];
+    return this.#spec.read(this.entries, this.#positionOf(index)) as Element<D>;
   }
 
   /**
@@ -245,8 +263,11 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    */
   set(index: number | readonly number[], value: ElementInput<D>): this {
     this.#checkWritable();
-    const at = this.#positionOf(typeof index === 'number' ? [index] : index);
-    this.#spec.write(this.#data, at, value);
+    let at = -1;
+    if (typeof index === 'number') at = this.place(index, undefined, undefined);
+    else if (index.length === this.dimensions) at = this.place(index[0], index[1], index[2]);
+    if (at < 0) at = this.#positionOf(typeof index === 'number' ? [index] : index);
+    this.#spec.write(this.entries, at, value);
     return this;
   }
 
@@ -256,13 +277,13 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     const { lanes } = this.#spec;
     const one = this.#spec.over(new ArrayBuffer(this.#spec.itemBytes), 0, lanes);
     this.#spec.write(one, 0, value);
-    const target = this.#data as Float64Array;
+    const target = this.entries as Float64Array;
     const [first, second] = one as unknown as [number, number];
     if (lanes === 1 && (this.isCContiguous || this.isFContiguous)) {
-      target.fill(first, this.#offset, this.#offset + this.size);
+      target.fill(first, this.offset, this.offset + this.size);
       return this;
     }
-    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+    forEachPosition(this.shape, this.#steps, this.offset, (at) => {
       target[at] = first;
       if (lanes === 2) target[at + 1] = second;
     });
@@ -294,20 +315,28 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   #copyFromArray(source: SharedArray): void {
     source.#check();
     this.#expectShape(source.shape);
+    const sameBuffer = source.entries.buffer === this.entries.buffer;
+    const sameMemory = sameBuffer || this.#attachesTheSegmentOf(source);
     const sameType = source.#spec === this.#spec;
     const sameOrder = (this.isCContiguous && source.isCContiguous) || (this.isFContiguous && source.isFContiguous);
     if (sameType && sameOrder) {
-      (this.#data as Float64Array).set(source.data as Float64Array, this.#offset);
+      // set() knows that parts of one buffer may overlap, but not that two buffers may be one memory.
+      const data = sameMemory && !sameBuffer ? source.data.slice() : source.data;
+      (this.entries as Float64Array).set(data as Float64Array, this.offset);
       return;
     }
     // Through a copy where both show the same memory, or a reversed view would read what it has just overwritten.
-    const from = source.#data.buffer === this.#data.buffer ? source.#data.slice() : source.#data;
+    const from = sameMemory ? source.entries.slice() : source.entries;
     const positions: number[] = [];
-    forEachPosition(source.shape, source.#steps, source.#offset, (at) => positions.push(at));
+    forEachPosition(source.shape, source.#steps, source.offset, (at) => positions.push(at));
     let n = 0;
-    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
-      this.#spec.write(this.#data, at, source.#spec.read(from, positions[n++] as number));
+    forEachPosition(this.shape, this.#steps, this.offset, (at) => {
+      this.#spec.write(this.entries, at, source.#spec.read(from, positions[n++] as number));
     });
+  }
+
+  #attachesTheSegmentOf(source: SharedArray): boolean {
+    return source.name === this.name && (this.name !== null || source.#attachment.id === this.#attachment.id);
   }
 
   #copyFromTyped(source: ArrayBufferView): void {
@@ -326,14 +355,14 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
       let n = 0;
       const { lanes } = this.#spec;
       const write = lanes === 1 ? this.#spec.write : specOf('float64').write;
-      forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
-        for (let lane = 0; lane < lanes; lane++) write(this.#data, at + lane, from.read(entries, n++));
+      forEachPosition(this.shape, this.#steps, this.offset, (at) => {
+        for (let lane = 0; lane < lanes; lane++) write(this.entries, at + lane, from.read(entries, n++));
       });
     } else if (this.isCContiguous) {
-      into.set(entries as Float64Array, this.#offset);
+      into.set(entries as Float64Array, this.offset);
     } else {
       let n = 0;
-      forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
+      forEachPosition(this.shape, this.#steps, this.offset, (at) => {
         for (let lane = 0; lane < this.#spec.lanes; lane++) into[at + lane] = (entries as Float64Array)[n++] as number;
       });
     }
@@ -346,39 +375,39 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
       source.name === name ||
       (lanes === 2 && source.kind === 'float' && source.itemBytes === itemBytes / 2) ||
       (name === 'float16' && source.name === 'uint16'); // the bits, as `.data` has them where there is no Float16Array
-    return same ? (source.over(this.#data.buffer, 0, this.#data.length) as Float64Array) : undefined;
+    return same ? (source.over(this.entries.buffer, 0, this.entries.length) as Float64Array) : undefined;
   }
 
   #copyFromNested(source: unknown): void {
     this.#expectShape(nestedShape(source));
     const positions: number[] = [];
-    forEachPosition(this.shape, this.#steps, this.#offset, (at) => positions.push(at));
+    forEachPosition(this.shape, this.#steps, this.offset, (at) => positions.push(at));
     let n = 0;
-    forEachLeaf(source, this.shape, (leaf) => this.#spec.write(this.#data, positions[n++] as number, leaf));
+    forEachLeaf(source, this.shape, (leaf) => this.#spec.write(this.entries, positions[n++] as number, leaf));
   }
 
   /** A copy as arrays in arrays; a 0-d array gives its element. */
   toNested(): Nested<Element<D>> {
     this.#check();
     const build = (axis: number, at: number): Nested<Element<D>> => {
-      if (axis === this.ndim) return this.#spec.read(this.#data, at) as Element<D>;
+      if (axis === this.ndim) return this.#spec.read(this.entries, at) as Element<D>;
       const step = this.#steps[axis] as number;
       return Array.from({ length: this.shape[axis] as number }, (_, n) => build(axis + 1, at + n * step));
     };
-    return build(0, this.#offset);
+    return build(0, this.offset);
   }
 
   /** A copy of the elements in C order, as a typed array in this process's own memory. */
   toTypedArray(): Data<D> {
     this.#check();
     if (this.isCContiguous) {
-      return this.#data.slice(this.#offset, this.#offset + this.size * this.#spec.lanes) as Data<D>;
+      return this.entries.slice(this.offset, this.offset + this.size * this.#spec.lanes) as Data<D>;
     }
     const { lanes } = this.#spec;
     const copy = this.#spec.over(new ArrayBuffer(this.nbytes), 0, this.size * lanes) as Float64Array;
     let n = 0;
-    forEachPosition(this.shape, this.#steps, this.#offset, (at) => {
-      for (let lane = 0; lane < lanes; lane++) copy[n++] = (this.#data as Float64Array)[at + lane] as number;
+    forEachPosition(this.shape, this.#steps, this.offset, (at) => {
+      for (let lane = 0; lane < lanes; lane++) copy[n++] = (this.entries as Float64Array)[at + lane] as number;
     });
     return copy as Data<D>;
   }
@@ -444,7 +473,9 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    * left). Closing a view ends that view alone. May be called again.
    */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.entries = this.#spec.over(new ArrayBuffer(0), 0, 0); // so that the fast way finds nothing, in views too
     if (this.#ownsAttachment) this.#attachment.close();
   }
 
@@ -458,7 +489,7 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
       spec: this.#spec,
       shape: this.shape,
       size: this.size,
-      element: (index) => this.#spec.read(this.#data, this.#positionOf(index)),
+      element: (index) => this.#spec.read(this.entries, this.#positionOf(index)),
     };
   }
 
@@ -487,6 +518,6 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   /** @internal The whole memory and this array's place in it, in elements; for adapters to other array libraries. */
   static memoryOf(array: SharedArray): { data: Data; geometry: Geometry } {
     array.#check();
-    return { data: array.#data, geometry: array.#geometry };
+    return { data: array.entries, geometry: array.#geometry };
   }
 }
