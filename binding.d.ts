@@ -27,9 +27,10 @@ export declare class Segment {
   ): Failure | undefined;
   publish(name: string, replace: boolean): Failure | undefined;
 
-  open(name: string, needWrite: boolean): Failure | undefined;
-  openDescriptor(fd: number, needWrite: boolean): Failure | undefined;
-  /** size, allocatedBytes, owner, permissions, links, inode, modifiedAtMs, writable (0 or 1), as when opened */
+  /** Fills `facts` and `header` (with the file's beginning); how many bytes of it there were. */
+  open(name: string, needWrite: boolean, facts: Float64Array, header: Uint8Array): number | Failure;
+  openDescriptor(fd: number, needWrite: boolean, facts: Float64Array, header: Uint8Array): number | Failure;
+  /** size, allocatedBytes, owner, permissions, links, inode, modifiedAtMs, owned by this user (0 or 1), as when opened */
   facts(into: Float64Array): void;
   read(into: Uint8Array, offset: number): number | Failure;
   attach(
@@ -47,6 +48,8 @@ export declare class Segment {
   peers(dataOffset: number, dataBytes: number): PeerRow[] | Failure;
   /** A new descriptor of the same file, for a child process; the caller closes it. */
   share(): number | Failure;
+  /** Takes the name away if it still means this segment. */
+  unlink(): Failure | undefined;
   faulted(): boolean;
   ephemeral(): boolean;
   /** Idempotent. Unmaps if this buffer, the one buffer() made, could be detached; else its finalizer will. */

@@ -4,26 +4,37 @@ import type { Failure } from '../binding';
 
 /** Every code of ours, with what it means and what to do. docs/errors.md is made from this table. */
 export const errorCodes = {
-  ERR_NDSHM_INVALID_ARGUMENT: 'An argument or option is of the wrong kind, or an option is unknown. Pass what the message says was expected.',
-  ERR_NDSHM_OUT_OF_RANGE: 'A value does not fit: an index outside its axis, a number outside the dtype’s range. Check it before the call.',
-  ERR_NDSHM_INVALID_NAME: 'A segment name is not 1–250 bytes of [A-Za-z0-9._-], or starts with a dot. Choose another name.',
-  ERR_NDSHM_DTYPE: 'The dtype is not one that ndshm knows, or not one that it can map (big-endian, object, string, structured). Convert the data first.',
+  ERR_NDSHM_INVALID_ARGUMENT:
+    'An argument or option is of the wrong kind, or an option is unknown. Pass what the message says was expected.',
+  ERR_NDSHM_OUT_OF_RANGE:
+    'A value does not fit: an index outside its axis, a number outside the dtype’s range. Check it before the call.',
+  ERR_NDSHM_INVALID_NAME:
+    'A segment name is not 1–250 bytes of [A-Za-z0-9._-], or starts with a dot. Choose another name.',
+  ERR_NDSHM_DTYPE:
+    'The dtype is not one that ndshm knows, or not one that it can map (big-endian, object, string, structured). Convert the data first.',
   ERR_NDSHM_SHAPE: 'A shape is invalid, too large to count, or does not fit the data. Check shape and dtype.',
-  ERR_NDSHM_MISMATCH: 'The existing array has another shape, dtype or order than asked for. Open it as it is, or replace it.',
-  ERR_NDSHM_NOT_CONTIGUOUS: 'The operation needs elements that lie next to each other, and this view’s do not. Copy the view first.',
+  ERR_NDSHM_MISMATCH:
+    'The existing array has another shape, dtype or order than asked for. Open it as it is, or replace it.',
+  ERR_NDSHM_NOT_CONTIGUOUS:
+    'The operation needs elements that lie next to each other, and this view’s do not. Copy the view first.',
   ERR_NDSHM_ALIGNMENT: 'The elements start at an offset that is no multiple of their size. Open as uint8 and copy.',
-  ERR_NDSHM_READ_ONLY: "The array was opened in mode 'r'. Open it in mode 'r+' (shared) or 'c' (a private copy of what is written).",
+  ERR_NDSHM_READ_ONLY:
+    "The array was opened in mode 'r'. Open it in mode 'r+' (shared) or 'c' (a private copy of what is written).",
   ERR_NDSHM_CLOSED: 'The array has been closed. Open it again.',
   ERR_NDSHM_HEADER: 'The file does not start with a valid .npy header. If it is raw memory, use openRaw().',
-  ERR_NDSHM_TRUNCATED: 'The file is shorter than its header says, or another process shrank it; lost elements read as zero. Create it anew.',
-  ERR_NDSHM_CONTROL_VERSION: 'The segment was made by a version of ndshm with another layout. Use the same major version on both sides.',
+  ERR_NDSHM_TRUNCATED:
+    'The file is shorter than its header says, or another process shrank it; lost elements read as zero. Create it anew.',
+  ERR_NDSHM_CONTROL_VERSION:
+    'The segment was made by a version of ndshm with another layout. Use the same major version on both sides.',
   ERR_NDSHM_CONTROL_CORRUPT: 'The control block contradicts the file around it. Create the segment anew.',
   ERR_NDSHM_PEERS_FULL: 'All peer slots of the segment are held by living attachments. Close some.',
   ERR_NDSHM_BUSY: 'Another process has been moving or removing this name for too long. Try again.',
   ERR_NDSHM_FOREIGN_OWNER: 'The segment belongs to another user. Pass allowForeignOwner: true if you trust that user.',
-  ERR_NDSHM_STALE_HANDLE: 'The name now means another segment than the handle’s. Ask for a new handle, or open the name.',
+  ERR_NDSHM_STALE_HANDLE:
+    'The name now means another segment than the handle’s. Ask for a new handle, or open the name.',
   ERR_NDSHM_ANONYMOUS: 'The array has no name by which another process could find it. Pass it with fork({ share }).',
-  ERR_NDSHM_INHERIT: 'What fork({ share }) passed to this process cannot be attached. Call inherited() in the forked process itself.',
+  ERR_NDSHM_INHERIT:
+    'What fork({ share }) passed to this process cannot be attached. Call inherited() in the forked process itself.',
   ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
   ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',
   ERR_NDSHM_NO_BINARY: 'There is no compiled addon for this platform. Compile it: npx ndshm build',

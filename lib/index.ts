@@ -1,10 +1,5 @@
 // The public names; what they do is said where they are defined.
-export { type ForkOptions, fork, inherited } from './array/fork';
-export { gc, type ListOptions, list, type PeerInfo, type SegmentInfo, stat, unlink } from './array/directory';
-export { type Complex, type Data, type DType, dtypes, type Element, type ElementInput, float16IsBits } from './array/dtype';
-export { type LoadOptions, load, type OnProgress, type SaveOptions, save } from './array/files';
-export { type ArrayHandle, type AttachOptions, attach } from './array/handle';
-export type { Nested } from './array/nested';
+
 export {
   type AnonymousOptions,
   anonymous,
@@ -14,14 +9,25 @@ export {
   type FromArrayOptions,
   fromArray,
   type IfExists,
-  type OpenOptions,
-  type OpenRawOptions,
-  open,
-  openRaw,
   type PublishOptions,
-} from './array/segments';
-export { SharedArray } from './array/shared-array';
+} from './array/create';
+export { gc, type ListOptions, list, type PeerInfo, type SegmentInfo, stat, unlink } from './array/directory';
+export {
+  type Complex,
+  type Data,
+  type DType,
+  dtypes,
+  type Element,
+  type ElementInput,
+  float16IsBits,
+} from './array/dtype';
+export { type LoadOptions, load, type OnProgress, type SaveOptions, save } from './array/files';
+export { type ForkOptions, fork, inherited } from './array/fork';
+export { type ArrayHandle, type AttachOptions, attach } from './array/handle';
+export type { Nested } from './array/nested';
+export { type OpenOptions, type OpenRawOptions, open, openRaw } from './array/open';
 export type { Order, SliceItem } from './array/shape';
+export { SharedArray } from './array/shared-array';
 export { type WatchOptions, watch } from './array/watch';
 export { type CodedError, type ErrorCode, errorCodes } from './errors';
 export type { Mode } from './options';

@@ -1,13 +1,14 @@
-import type { NDArray } from 'numpy-ts' with { 'resolution-mode': 'import' };
+import { create, fromArray, type PublishOptions } from './array/create';
 import { type DType, float16IsBits, specOf } from './array/dtype';
-import { create, fromArray, type PublishOptions } from './array/segments';
-import { SharedArray } from './array/shared-array';
 import { forEachPosition } from './array/shape';
+import { SharedArray } from './array/shared-array';
 import { type CodedError, stateError, wrongKind } from './errors';
 
 // `ndshm/numpy`: numpy-ts (an optional peer dependency) computes on shared memory.
 
-type NumpyTs = typeof import('numpy-ts', { with: { 'resolution-mode': 'import' } });
+// An ES module, seen from a CommonJS one.
+type NumpyTs = typeof import('numpy-ts', { with: { 'resolution-mode': 'import' }});
+type NDArray = import('numpy-ts', { with: { 'resolution-mode': 'import' }}).NDArray;
 type Storage = NDArray['storage'];
 type StorageClass = new (
   data: unknown,

@@ -4,7 +4,11 @@ import { rangeError, typeError, wrongKind } from './errors';
  * Checks that `options` is a plain object with no key but these, and returns it; `undefined` counts as {}.
  * Unknown keys are refused: a misspelt option would otherwise be ignored in silence.
  */
-export function checkOptions<T extends object>(options: T | undefined, known: readonly (keyof T & string)[], where: string): T {
+export function checkOptions<T extends object>(
+  options: T | undefined,
+  known: readonly (keyof T & string)[],
+  where: string,
+): T {
   if (options === undefined) return {} as T;
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw wrongKind('an options object', where, options);

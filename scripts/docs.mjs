@@ -12,7 +12,12 @@ const note = '<!-- Made by scripts/docs.mjs from the source; change it there. --
 
 /** The chapters of the API page: a title, the declaration file, and the names to show from it, in order. */
 const chapters = [
-  ['Creating and opening', 'array/segments.d.ts', ['create', 'CreateOptions', 'PublishOptions', 'fromArray', 'FromArrayOptions', 'open', 'OpenOptions', 'openRaw', 'OpenRawOptions', 'anonymous']],
+  [
+    'Creating',
+    'array/create.d.ts',
+    ['create', 'CreateOptions', 'PublishOptions', 'fromArray', 'FromArrayOptions', 'anonymous', 'AnonymousOptions'],
+  ],
+  ['Opening', 'array/open.d.ts', ['open', 'OpenOptions', 'openRaw', 'OpenRawOptions']],
   ['Passing arrays to other processes', 'array/handle.d.ts', ['attach', 'AttachOptions', 'ArrayHandle']],
   ['Forking', 'array/fork.d.ts', ['fork', 'ForkOptions', 'inherited']],
   ['Replacements', 'array/watch.d.ts', ['watch', 'WatchOptions']],
@@ -24,7 +29,10 @@ const chapters = [
 ];
 
 const comment = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\//;
-const documented = new RegExp(`(?:${comment.source}\\s*)?export (?:declare )?(?:function|class|interface|const|type) (\\w+)`, 'g');
+const documented = new RegExp(
+  `(?:${comment.source}\\s*)?export (?:declare )?(?:function|class|interface|const|type) (\\w+)`,
+  'g',
+);
 
 /** Comment and text of a declaration, up to the next one at the margin; overloads stay together. */
 function declarations(source) {
@@ -74,7 +82,9 @@ function apiPage() {
 }
 
 function errorsPage() {
-  const rows = Object.entries(errorCodes).map(([code, meaning]) => `| \`${code}\` | ${meaning.replace(/\|/g, '\\|')} |`);
+  const rows = Object.entries(errorCodes).map(
+    ([code, meaning]) => `| \`${code}\` | ${meaning.replace(/\|/g, '\\|')} |`,
+  );
   return `# Errors
 
 ${note}

@@ -39,7 +39,13 @@ describe('asNumpy', () => {
       const a = create(dtype, [2, 3], order);
       const { kind } = { kind: dtype };
       const value = (n: number) =>
-        kind === 'bool' ? n % 2 === 1 : kind.startsWith('complex') ? { re: n, im: -n } : /int64/.test(kind) ? BigInt(n) : n;
+        kind === 'bool'
+          ? n % 2 === 1
+          : kind.startsWith('complex')
+            ? { re: n, im: -n }
+            : /int64/.test(kind)
+              ? BigInt(n)
+              : n;
       for (let n = 0; n < 6; n++) a.set([Math.floor(n / 3), n % 3], value(n) as number);
       const nd = asNumpy(a);
       expect([nd.dtype, [...nd.shape]]).toEqual([dtype, [2, 3]]);
@@ -91,7 +97,9 @@ describe('fromNumpy', () => {
     const nd = np.arange(0, 6, 1, 'float64').reshape(2, 3).astype(dtype);
     const a = keep(fromNumpy(freshName(), nd, { ephemeral: true }));
     expect([a.dtype, a.shape, a.mode]).toEqual([dtype, [2, 3], 'r+']);
-    const numbers = (a.toNested() as unknown[][]).flat().map((x) => (typeof x === 'object' ? (x as ndshm.Complex).re : Number(x)));
+    const numbers = (a.toNested() as unknown[][])
+      .flat()
+      .map((x) => (typeof x === 'object' ? (x as ndshm.Complex).re : Number(x)));
     expect(numbers).toEqual(dtype === 'bool' ? [0, 1, 1, 1, 1, 1] : [0, 1, 2, 3, 4, 5]);
   });
 

@@ -1,9 +1,17 @@
 import { constants } from 'node:buffer';
 import { binding, type Failure, type ModeNumber, type Segment } from '../binding';
-import { bytesInWords, type CodedError, closedError, failureError, stateError } from '../errors';
+import {
+  bytesInWords,
+  type CodedError,
+  closedError,
+  failureError,
+  stateError,
+  typeError,
+  wasReplaced,
+} from '../errors';
 import type { Mode } from '../options';
 import type { Data, DTypeSpec } from './dtype';
-import { factsOf } from './segment-file';
+import { factsOf, identityOf, idOf } from './segment-file';
 import type { Order } from './shape';
 
 const modeNumbers: Record<Mode, ModeNumber> = { r: 1, 'r+': 2, c: 3 };
@@ -117,16 +125,13 @@ export class Attachment {
   get id(): string | null {
     if (this.#id === undefined) {
       const { raw, dataOffset, dataBytes } = this.spec;
-      const control = raw ? undefined : this.#segment.control(dataOffset, dataBytes);
-      this.#id = control !== undefined && 'length' in control ? control[2] : null;
+      this.#id = raw ? null : idOf(this.#segment, dataOffset, dataBytes);
     }
     return this.#id;
   }
 
-  /** Tells this segment from any other under the same name; for a plain .npy file also from its next content. */
   get identity(): string {
-    const { inode, modifiedAtMs } = factsOf(this.#segment);
-    return this.id ?? `${inode}@${modifiedAtMs}`;
+    return identityOf(this.id, factsOf(this.#segment));
   }
 
   get faultsSeen(): number {
@@ -155,6 +160,17 @@ export class Attachment {
     const fd = this.#segment.share();
     if (typeof fd !== 'number') throw failureError(fd, { directory: binding.layout.directory, name: this.spec.name });
     return fd;
+  }
+
+  unlink(): void {
+    const { name } = this.spec;
+    if (name === null) throw typeError('ERR_NDSHM_ANONYMOUS', 'An anonymous array has no name to unlink');
+    const failure = this.#segment.unlink();
+    if (failure === undefined) return;
+    if (wasReplaced(failure)) {
+      throw stateError('ERR_NDSHM_STALE_HANDLE', `The name '${name}' means another array by now; it was left alone`);
+    }
+    throw failureError(failure, { directory: binding.layout.directory, name });
   }
 
   close(): void {

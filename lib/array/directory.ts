@@ -4,7 +4,7 @@ import { type CodedError, failureError } from '../errors';
 import { booleanOption, checkName, checkOptions, type Mode, modes } from '../options';
 import type { DType } from './dtype';
 import type { NpyHeader } from './npy';
-import { checkExtent, factsOf, readHeader } from './segment-file';
+import { checkExtent, headerOf, isOpened, type OpenedFile, openFile } from './segment-file';
 import type { Order } from './shape';
 
 const { layout } = binding;
@@ -48,7 +48,10 @@ export interface SegmentInfo {
   readonly problem: { readonly code: string; readonly message: string } | null;
 }
 
-type Description = Pick<SegmentInfo, 'kind' | 'dtype' | 'shape' | 'order' | 'nbytes' | 'createdAt' | 'ephemeral' | 'id' | 'peers' | 'problem'>;
+type Description = Pick<
+  SegmentInfo,
+  'kind' | 'dtype' | 'shape' | 'order' | 'nbytes' | 'createdAt' | 'ephemeral' | 'id' | 'peers' | 'problem'
+>;
 
 const nothing: Description = {
   kind: 'foreign',
@@ -63,19 +66,22 @@ const nothing: Description = {
   problem: null,
 };
 
-function describe(segment: Segment, name: string): Description {
+function describe(file: OpenedFile, name: string): Description {
+  const { segment } = file;
   let header: NpyHeader;
   try {
-    header = readHeader(segment, name);
+    header = headerOf(file, name);
   } catch (error) {
     // Whatever does not begin like an .npy file is somebody else's business, not a problem.
     const { code, message } = error as CodedError;
-    return startsLikeNpy(segment) ? { ...nothing, kind: 'npy', problem: { code, message } } : nothing;
+    return file.start.toString('latin1', 0, 6) === '\x93NUMPY'
+      ? { ...nothing, kind: 'npy', problem: { code, message } }
+      : nothing;
   }
   const { spec, shape, order, dataOffset, dataBytes } = header;
   const array = { ...nothing, kind: 'npy' as const, dtype: spec.name, shape, order, nbytes: dataBytes };
   try {
-    checkExtent(name, spec, dataOffset, dataBytes, factsOf(segment).size);
+    checkExtent(name, spec, dataOffset, dataBytes, file.facts.size);
     const control = segment.control(dataOffset, dataBytes);
     if (control === undefined) return array;
     if ('status' in control) throw failureError(control, { directory: layout.directory, name });
@@ -94,11 +100,6 @@ function describe(segment: Segment, name: string): Description {
   }
 }
 
-function startsLikeNpy(segment: Segment): boolean {
-  const start = Buffer.alloc(6);
-  return segment.read(start, 0) === start.length && start.toString('latin1') === '\x93NUMPY';
-}
-
 function peersOf(segment: Segment, dataOffset: number, dataBytes: number, name: string): PeerInfo[] {
   const rows = segment.peers(dataOffset, dataBytes);
   if (!Array.isArray(rows)) throw failureError(rows, { directory: layout.directory, name });
@@ -112,12 +113,11 @@ function peersOf(segment: Segment, dataOffset: number, dataBytes: number, name: 
 }
 
 function inspectName(name: string): SegmentInfo {
-  const segment = new binding.Segment();
-  const failure = segment.open(name, false);
-  if (failure !== undefined) throw failureError(failure, { directory: layout.directory, name });
+  const file = openFile(name, false);
+  if (!isOpened(file)) throw failureError(file, { directory: layout.directory, name });
+  const { segment, facts } = file;
   try {
-    const facts = factsOf(segment);
-    const description = describe(segment, name);
+    const description = describe(file, name);
     return {
       name,
       ...description,
@@ -183,7 +183,11 @@ let reaped = false;
 export function reapOnce(): void {
   if (reaped) return;
   reaped = true;
-  gc();
+  try {
+    gc();
+  } catch {
+    // Not allowed to read the folder (Deno, Node's permission model): somebody else will reap.
+  }
 }
 
 /**

@@ -7,6 +7,9 @@ export interface Complex {
   im: number;
 }
 
+// By way of the global scope, since the user's `lib` need not know the class.
+type Float16Data = typeof globalThis extends { Float16Array: new (...args: never) => infer T } ? T : never;
+
 /**
  * For each dtype: `element` is what `get` returns and `set` takes, `data` the typed array behind `.data`.
  * complex: `.data` holds re, im, re, im, …, twice as long as the array has elements.
@@ -22,7 +25,7 @@ export interface DTypes {
   uint32: { element: number; data: Uint32Array };
   int64: { element: bigint; data: BigInt64Array };
   uint64: { element: bigint; data: BigUint64Array };
-  float16: { element: number; data: Float16Array | Uint16Array };
+  float16: { element: number; data: Float16Data | Uint16Array };
   float32: { element: number; data: Float32Array };
   float64: { element: number; data: Float64Array };
   complex64: { element: Complex; data: Float32Array };
@@ -32,9 +35,8 @@ export type DType = keyof DTypes;
 export type Element<D extends DType = DType> = DTypes[D]['element'];
 export type Data<D extends DType = DType> = DTypes[D]['data'];
 /** What may be written where an element of D is expected; a whole number does for a bigint. */
-export type ElementInput<D extends DType = DType> = Element<D> extends bigint ? bigint | number
-  : Element<D> extends Complex ? Complex | number
-  : Element<D>;
+export type ElementInput<D extends DType = DType> =
+  Element<D> extends bigint ? bigint | number : Element<D> extends Complex ? Complex | number : Element<D>;
 
 type Numbers = Exclude<Data, BigInt64Array | BigUint64Array>;
 
@@ -51,9 +53,9 @@ export interface DTypeSpec {
   readonly kind: 'bool' | 'int' | 'uint' | 'float' | 'complex';
   over(buffer: ArrayBufferLike, byteOffset: number, lanes: number): Data;
   /** `at` counts typed-array entries. */
-  read(data: Data, at: number): Element;
+  read(this: void, data: Data, at: number): Element;
   /** Checks the value: TypeError for another kind, RangeError for one that does not fit. */
-  write(data: Data, at: number, value: unknown): void;
+  write(this: void, data: Data, at: number, value: unknown): void;
 }
 
 type Constructor = new (buffer: ArrayBufferLike, byteOffset: number, length: number) => Data;
@@ -205,7 +207,8 @@ export function specOf(dtype: unknown): DTypeSpec {
 
 /** The dtype of a numpy type string, as `.npy` headers carry it. */
 export function specOfDescr(descr: string): DTypeSpec {
-  const found = byDescr.get(descr) ?? byDescr.get(descr.replace(/^[=|]/, '<')) ?? byDescr.get(descr.replace(/^[<=>]/, '|'));
+  const found =
+    byDescr.get(descr) ?? byDescr.get(descr.replace(/^[=|]/, '<')) ?? byDescr.get(descr.replace(/^[<=>]/, '|'));
   if (found !== undefined && !(descr.startsWith('>') && found.itemBytes > 1)) return found;
   const why = descr.startsWith('>') ? 'is big-endian' : 'is not a fixed-size number';
   throw typeError(

@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { stateError, wrongKind } from '../errors';
 import { checkOptions } from '../options';
+import { create, type PublishOptions } from './create';
 import { formatHeader, headerExtent, maxHeaderBytes, type NpyHeader, parseHeader } from './npy';
-import { create, open, type PublishOptions } from './segments';
+import { open } from './open';
 import { SharedArray } from './shared-array';
 
 /** Called with bytes done and bytes in all, at the start, about every 64 MiB, and at the end. */
@@ -45,7 +46,7 @@ export function load(name: string, path: string | URL, options?: LoadOptions): S
         onProgress?.(0, dataBytes);
         for (let done = 0; done < dataBytes; ) {
           const count = readSync(fd, bytes, done, Math.min(blockBytes, dataBytes - done), dataOffset + done);
-          if (count === 0) throw stateError('ERR_NDSHM_TRUNCATED', `${path} became shorter while it was read`);
+          if (count === 0) throw stateError('ERR_NDSHM_TRUNCATED', `${String(path)} became shorter while it was read`);
           done += count;
           onProgress?.(done, dataBytes);
         }
@@ -59,8 +60,7 @@ export function load(name: string, path: string | URL, options?: LoadOptions): S
 function readFileHeader(fd: number, path: string): NpyHeader {
   const start = Buffer.alloc(maxHeaderBytes + 12);
   const bytes = start.subarray(0, readSync(fd, start, 0, start.length, 0));
-  if (headerExtent(bytes, path) === undefined) throw stateError('ERR_NDSHM_HEADER', `${path} is not an .npy file`);
-  const header = parseHeader(bytes, path);
+  const header = parseHeader(bytes, headerExtent(bytes, path), path);
   const { size } = fstatSync(fd);
   if (header.dataOffset + header.dataBytes > size) {
     throw stateError(
@@ -87,7 +87,8 @@ export function save(source: string | SharedArray, path: string, options?: SaveO
   if (typeof source === 'string') {
     const array = open(source);
     try {
-      return save(array, path, options);
+      save(array, path, options);
+      return;
     } finally {
       array.close();
     }
@@ -121,5 +122,6 @@ export function save(source: string | SharedArray, path: string, options?: SaveO
 }
 
 function checkProgress(onProgress: unknown): void {
-  if (onProgress !== undefined && typeof onProgress !== 'function') throw wrongKind('a function', 'onProgress', onProgress);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw wrongKind('a function', 'onProgress', onProgress);
 }

@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { stateError, typeError, wrongKind } from '../errors';
 import { type Mode, modes } from '../options';
 import { type ArrayHandle, attach } from './handle';
-import { openDescriptor } from './segments';
+import { openDescriptor } from './open';
 import { SharedArray } from './shared-array';
 
 export interface ForkOptions extends NodeForkOptions {
@@ -39,7 +39,10 @@ export function fork(modulePath: string | URL, args: readonly string[] = [], opt
         continue;
       }
       if (array.base !== null) {
-        throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `share.${key} is a view of an anonymous array; share the whole array`);
+        throw typeError(
+          'ERR_NDSHM_INVALID_ARGUMENT',
+          `share.${key} is a view of an anonymous array; share the whole array`,
+        );
       }
       const attachment = SharedArray.attachmentOf(array);
       attachment.check();
@@ -65,8 +68,7 @@ function stdioOf({ stdio, silent }: NodeForkOptions): (number | 'pipe' | 'ipc' |
 let arrays: Record<string, SharedArray> | undefined;
 
 /**
- * In a process started by fork({ share }): the arrays, attached, by their keys. The same object at every call, but for
- * arrays that have been closed. Errors: ERR_NDSHM_INHERIT if this process was not started so, and those of attach().
+ * In a process started by fork({ share }): the arrays, attached, by their keys. The same object at every call. Errors: ERR_NDSHM_INHERIT if this process was not started so, and those of attach().
  */
 export function inherited(): Record<string, SharedArray> {
   if (arrays !== undefined) return arrays;
@@ -78,7 +80,8 @@ export function inherited(): Record<string, SharedArray> {
   try {
     for (const [key, item] of Object.entries(JSON.parse(text) as Inheritance)) {
       const mode = modes.find((each) => each === item.mode) ?? 'r';
-      found[key] = 'handle' in item ? attach(item.handle, { mode, allowForeignOwner: true }) : adopt(key, item.fd, item.id, mode);
+      found[key] =
+        'handle' in item ? attach(item.handle, { mode, allowForeignOwner: true }) : adopt(key, item.fd, item.id, mode);
     }
   } catch (error) {
     for (const array of Object.values(found)) array.close();
@@ -102,4 +105,7 @@ function adopt(key: string, fd: number, id: string, mode: Mode): SharedArray {
 
 // The environment passes on to grandchildren, where the descriptor is closed or something else.
 const notOurs = (key: string): Error =>
-  stateError('ERR_NDSHM_INHERIT', `'${key}' is an anonymous array that was passed to another process; call inherited() in the forked process itself`);
+  stateError(
+    'ERR_NDSHM_INHERIT',
+    `'${key}' is an anonymous array that was passed to another process; call inherited() in the forked process itself`,
+  );

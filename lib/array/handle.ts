@@ -1,9 +1,9 @@
 import { stateError, typeError, wrongKind } from '../errors';
 import { checkName, checkOptions, integerIn, type Mode, oneOf } from '../options';
 import { type DType, specOf } from './dtype';
-import { open, openRaw } from './segments';
-import { SharedArray } from './shared-array';
+import { open, openRaw } from './open';
 import { checkShape, type Order } from './shape';
+import { SharedArray } from './shared-array';
 
 /** What `array.handle` gives: plain JSON, the same for every process on the host. */
 export interface ArrayHandle {
@@ -18,7 +18,11 @@ export interface ArrayHandle {
   /** For arrays of openRaw(): where the elements start in the file. */
   readonly rawByteOffset?: number;
   /** For views: their part of the array, in bytes. */
-  readonly view?: { readonly shape: readonly number[]; readonly strides: readonly number[]; readonly byteOffset: number };
+  readonly view?: {
+    readonly shape: readonly number[];
+    readonly strides: readonly number[];
+    readonly byteOffset: number;
+  };
 }
 
 export interface AttachOptions {
@@ -59,7 +63,10 @@ export function attach(handle: ArrayHandle, options?: AttachOptions): SharedArra
       found.spec.order === order &&
       found.spec.shape.join() === shape.join();
     if (!same) {
-      throw stateError('ERR_NDSHM_STALE_HANDLE', `'${name}' has been replaced since the handle was made; open('${name}') gives the new array`);
+      throw stateError(
+        'ERR_NDSHM_STALE_HANDLE',
+        `'${name}' has been replaced since the handle was made; open('${name}') gives the new array`,
+      );
     }
     return checked.view === undefined ? array : viewOf(array, checked.view);
   } catch (error) {

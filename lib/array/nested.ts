@@ -12,7 +12,10 @@ export function nestedShape(nested: unknown): number[] {
     shape.push(level.length);
     if (level.length === 0) break;
     if (shape.length > maxDimensions) {
-      throw rangeError('ERR_NDSHM_SHAPE', `The arrays are nested more than ${maxDimensions} deep (or contain themselves)`);
+      throw rangeError(
+        'ERR_NDSHM_SHAPE',
+        `The arrays are nested more than ${maxDimensions} deep (or contain themselves)`,
+      );
     }
   }
   return shape;
@@ -33,7 +36,10 @@ export function forEachLeaf(nested: unknown, shape: readonly number[], visit: (l
 }
 
 const ragged = (shape: readonly number[], axis: number): RangeError =>
-  rangeError('ERR_NDSHM_SHAPE', `The nested arrays are ragged: not all have the shape (${shape.join(', ')}), at depth ${axis}`);
+  rangeError(
+    'ERR_NDSHM_SHAPE',
+    `The nested arrays are ragged: not all have the shape (${shape.join(', ')}), at depth ${axis}`,
+  );
 
 /** bool for booleans, int64 for bigints, complex128 for { re, im }, float64 for numbers and for nothing at all. */
 export function inferDType(nested: unknown, shape: readonly number[]): DType {
@@ -46,7 +52,10 @@ export function inferDType(nested: unknown, shape: readonly number[]): DType {
   });
   if (kinds.size === 2 && kinds.has('complex128') && kinds.has('float64')) return 'complex128';
   if (kinds.size > 1) {
-    throw typeError('ERR_NDSHM_DTYPE', `The elements are of several kinds (${[...kinds].join(', ')}); say which dtype they shall have`);
+    throw typeError(
+      'ERR_NDSHM_DTYPE',
+      `The elements are of several kinds (${[...kinds].join(', ')}); say which dtype they shall have`,
+    );
   }
   return kinds.values().next().value ?? 'float64';
 }

@@ -35,8 +35,14 @@ export function formatHeader(spec: DTypeSpec, order: Order, shape: readonly numb
 const bad = (who: string, why: string): TypeError =>
   typeError('ERR_NDSHM_HEADER', `${who} has no valid .npy header: ${why}`);
 
-/** Where the dict starts and the elements begin; undefined if `bytes` does not start like an .npy file at all. */
-export function headerExtent(bytes: Buffer, who: string): { dict: number; end: number } | undefined {
+/** Where the dict starts and the elements begin. */
+export interface HeaderExtent {
+  readonly dict: number;
+  readonly end: number;
+}
+
+/** Undefined if `bytes` does not start like an .npy file at all. */
+export function headerExtent(bytes: Buffer, who: string): HeaderExtent | undefined {
   if (bytes.length < prefixBytes[1] || bytes.toString('latin1', 0, magic.length) !== magic) return undefined;
   const version = bytes[6] as 1 | 2 | 3;
   const dict = prefixBytes[version];
@@ -49,12 +55,11 @@ export function headerExtent(bytes: Buffer, who: string): { dict: number; end: n
   return { dict, end };
 }
 
-/** Parses the header of an .npy file of which `bytes` is the beginning, up to headerExtent().end at least. */
-export function parseHeader(bytes: Buffer, who: string): NpyHeader {
-  const extent = headerExtent(bytes, who);
+/** Parses the header of an .npy file of which `bytes` is the beginning, up to its extent's end at least. */
+export function parseHeader(bytes: Buffer, extent: HeaderExtent | undefined, who: string): NpyHeader {
   if (extent === undefined) throw bad(who, 'it does not start with \\x93NUMPY; for raw memory use openRaw()');
   if (bytes.length < extent.end) throw bad(who, 'it ends before its header does');
-  const { descr, fortran, shape } = parseDict(bytes.toString('latin1', extent.dict, extent.end), who);
+  const { descr, fortran, shape } = parseDict(bytes, extent, who);
   const spec = specOfDescr(descr);
   return {
     spec,
@@ -66,15 +71,28 @@ export function parseHeader(bytes: Buffer, who: string): NpyHeader {
 }
 
 // What numpy writes for a dtype of ours, in that order, matched at once; any other legal spelling is read below.
-const canonical = /^\{'descr': '([^'\\]*)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \} *\n$/;
+const canonical = /^\{'descr': '([^'\\]*)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}$/;
+const padding = Buffer.alloc(maxHeaderBytes, ' ');
 
-function parseDict(text: string, who: string): { descr: string; fortran: boolean; shape: number[] } {
-  const match = canonical.exec(text);
+/** The end of the dict if nothing but spaces and one line break follow: a look at 4,000 bytes without a loop here. */
+function endOfDict(bytes: Buffer, { end }: HeaderExtent, start: number): number | undefined {
+  const brace = bytes.indexOf('}', start, 'latin1') + 1;
+  const padded = brace > 0 && brace < end && bytes[end - 1] === 0x0a;
+  return padded && bytes.compare(padding, 0, end - 1 - brace, brace, end - 1) === 0 ? brace : undefined;
+}
+
+function parseDict(
+  bytes: Buffer,
+  extent: HeaderExtent,
+  who: string,
+): { descr: string; fortran: boolean; shape: number[] } {
+  const brace = endOfDict(bytes, extent, extent.dict);
+  const match = brace === undefined ? null : canonical.exec(bytes.toString('latin1', extent.dict, brace));
   if (match !== null) {
     const [, descr, fortran, tuple] = match as unknown as [string, string, string, string];
     return { descr, fortran: fortran === 'True', shape: parseTuple(tuple, who) };
   }
-  const scan = new Scanner(text, who);
+  const scan = new Scanner(bytes.toString('latin1', extent.dict, extent.end), who);
   const found: { descr?: string; fortran?: boolean; shape?: number[] } = {};
   scan.expect('{');
   while (!scan.accept('}')) {
@@ -114,7 +132,8 @@ function parseTuple(inside: string, who: string): number[] {
   if (parts.length > maxDimensions) throw bad(who, `more than ${maxDimensions} dimensions`);
   return parts.map((part) => {
     const digits = part.trim();
-    if (!/^(0|[1-9]\d*)$/.test(digits)) throw bad(who, `the shape has ${JSON.stringify(digits.slice(0, 40))} for a length`);
+    if (!/^(0|[1-9]\d*)$/.test(digits))
+      throw bad(who, `the shape has ${JSON.stringify(digits.slice(0, 40))} for a length`);
     const length = Number(digits);
     if (!Number.isSafeInteger(length)) throw bad(who, `a length of ${digits.slice(0, 40)} is more than can be counted`);
     return length;
@@ -136,7 +155,8 @@ class Scanner {
   #match(pattern: RegExp, what: string): string {
     pattern.lastIndex = this.#at;
     const match = pattern.exec(this.text);
-    if (match === null) throw bad(this.who, `expected ${what} at ${JSON.stringify(this.text.slice(this.#at, this.#at + 40))}`);
+    if (match === null)
+      throw bad(this.who, `expected ${what} at ${JSON.stringify(this.text.slice(this.#at, this.#at + 40))}`);
     this.#at = pattern.lastIndex;
     return match[1] ?? match[2] ?? '';
   }

@@ -95,14 +95,22 @@ function formatter(spec: DTypeSpec, shown: readonly Element[], scalar: boolean):
       return (element) => (element ? (scalar ? 'True' : ' True') : 'False');
     case 'int':
     case 'uint': {
-      const width = largestOf(shown.map((element) => String(element).length));
-      return (element) => String(element).padStart(width);
+      const width = largestOf(shown.map((element) => String(element as number | bigint).length));
+      return (element) => String(element as number | bigint).padStart(width);
     }
     case 'float':
       return floatFormatter(shown as number[], partBytes(spec), false) as (element: Element) => string;
     case 'complex': {
-      const re = floatFormatter((shown as Complex[]).map((each) => each.re), partBytes(spec), false);
-      const im = floatFormatter((shown as Complex[]).map((each) => each.im), partBytes(spec), true);
+      const re = floatFormatter(
+        (shown as Complex[]).map((each) => each.re),
+        partBytes(spec),
+        false,
+      );
+      const im = floatFormatter(
+        (shown as Complex[]).map((each) => each.im),
+        partBytes(spec),
+        true,
+      );
       return (element) => {
         const imaginary = im((element as Complex).im);
         const end = imaginary.trimEnd().length;
@@ -119,7 +127,7 @@ const largestOf = (values: readonly number[]): number =>
 function formatScalar(spec: DTypeSpec, element: Element): string {
   if (spec.kind === 'bool') return element ? 'True' : 'False';
   if (spec.kind === 'float') return scalarDigits(element as number, partBytes(spec), '.0');
-  if (spec.kind !== 'complex') return String(element);
+  if (spec.kind !== 'complex') return String(element as number | bigint);
   const { re, im } = element as Complex;
   const imaginary = `${scalarDigits(im, partBytes(spec), '')}j`;
   if (Object.is(re, 0)) return imaginary;

@@ -28,7 +28,10 @@ export function checkedByteLength(shape: readonly number[], itemBytes: number): 
   let bytes = itemBytes;
   for (const length of shape) if (length !== 0) bytes *= length;
   if (!Number.isSafeInteger(bytes)) {
-    throw rangeError('ERR_NDSHM_SHAPE', `The shape (${shape.join(', ')}) with ${itemBytes}-byte elements is more than 2^53 bytes`);
+    throw rangeError(
+      'ERR_NDSHM_SHAPE',
+      `The shape (${shape.join(', ')}) with ${itemBytes}-byte elements is more than 2^53 bytes`,
+    );
   }
   return shape.includes(0) ? 0 : bytes;
 }
@@ -64,7 +67,10 @@ export function forEachPosition(
   visit: (position: number) => void,
 ): void {
   const last = shape.length - 1;
-  if (last < 0) return visit(offset);
+  if (last < 0) {
+    visit(offset);
+    return;
+  }
   if (shape.includes(0)) return;
   const lastLength = shape[last] as number;
   const lastStep = steps[last] as number;
@@ -128,7 +134,8 @@ export function sliceGeometry(from: Geometry, items: readonly SliceItem[]): Geom
     if (item === null) {
       keep(1, 0);
     } else if (item === '...') {
-      for (let n = from.shape.length - named; n > 0; n--, axis++) keep(from.shape[axis] as number, from.steps[axis] as number);
+      for (let n = from.shape.length - named; n > 0; n--, axis++)
+        keep(from.shape[axis] as number, from.steps[axis] as number);
     } else {
       const length = from.shape[axis] as number;
       const step = from.steps[axis] as number;
@@ -144,7 +151,10 @@ export function sliceGeometry(from: Geometry, items: readonly SliceItem[]): Geom
     }
   }
   if (shape.length > maxDimensions) {
-    throw rangeError('ERR_NDSHM_SHAPE', `Expected at most ${maxDimensions} dimensions but the slice has ${shape.length}`);
+    throw rangeError(
+      'ERR_NDSHM_SHAPE',
+      `Expected at most ${maxDimensions} dimensions but the slice has ${shape.length}`,
+    );
   }
   return { shape, steps, offset };
 }
@@ -154,7 +164,10 @@ export function checkIndex(index: unknown, length: number, axis: number): number
   if (typeof index !== 'number') throw wrongKind('a whole number', `the index on axis ${axis}`, index);
   const at = index < 0 ? index + length : index;
   if (!Number.isInteger(at) || at < 0 || at >= length) {
-    throw rangeError('ERR_NDSHM_OUT_OF_RANGE', `Index ${index} is out of bounds for axis ${axis} with length ${length}`);
+    throw rangeError(
+      'ERR_NDSHM_OUT_OF_RANGE',
+      `Index ${index} is out of bounds for axis ${axis} with length ${length}`,
+    );
   }
   return at;
 }

@@ -3,7 +3,15 @@ import { binding } from '../binding';
 import { rangeError, typeError, wrongKind } from '../errors';
 import type { Mode } from '../options';
 import type { Attachment } from './attachment';
-import { type Data, type DType, type DTypeSpec, type Element, type ElementInput, specOf, specOfTypedArray } from './dtype';
+import {
+  type Data,
+  type DType,
+  type DTypeSpec,
+  type Element,
+  type ElementInput,
+  specOf,
+  specOfTypedArray,
+} from './dtype';
 import type { ArrayHandle } from './handle';
 import { forEachLeaf, type Nested, nestedShape } from './nested';
 import { formatArray, formatValues, type Printable } from './print';
@@ -142,7 +150,10 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     this.#check();
     const { name, spec, shape, order, raw, dataOffset } = this.#attachment.spec;
     if (name === null) {
-      throw typeError('ERR_NDSHM_ANONYMOUS', 'An anonymous array has no handle; pass it to a child with fork({ share })');
+      throw typeError(
+        'ERR_NDSHM_ANONYMOUS',
+        'An anonymous array has no handle; pass it to a child with fork({ share })',
+      );
     }
     return {
       ndshm: 1,
@@ -442,14 +453,17 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   reshape(shape: number | readonly number[]): SharedArray<D> {
     this.#check();
     const geometry = reshapeGeometry(this.#geometry, checkReshape(shape, this.size));
-    if (geometry === undefined) throw this.#notContiguous(`reshape([${shape}])`);
+    if (geometry === undefined) throw this.#notContiguous(`reshape([${shape.toString()}])`);
     return this.#view(geometry);
   }
 
   /** A view with the axes reversed, or in the given order. */
   transpose(...axes: number[]): SharedArray<D> {
     const { shape, steps, offset } = this.#geometry;
-    const order = axes.length === 0 ? shape.map((_, axis) => axis).reverse() : axes.map((axis, n) => checkIndex(axis, this.ndim, n));
+    const order =
+      axes.length === 0
+        ? shape.map((_, axis) => axis).reverse()
+        : axes.map((axis, n) => checkIndex(axis, this.ndim, n));
     if (order.length !== this.ndim || new Set(order).size !== this.ndim) {
       throw rangeError('ERR_NDSHM_SHAPE', `Expected each of ${this.ndim} axes once but received (${axes.join(', ')})`);
     }
@@ -477,6 +491,15 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     this.#closed = true;
     this.entries = this.#spec.over(new ArrayBuffer(0), 0, 0); // so that the fast way finds nothing, in views too
     if (this.#ownsAttachment) this.#attachment.close();
+  }
+
+  /**
+   * Takes away the name by which others find this array, if it still means this array. Whoever has it open keeps it.
+   * Errors: ENOENT if the name is gone, ERR_NDSHM_STALE_HANDLE if it means another array by now, EACCES, EPERM,
+   * ERR_NDSHM_ANONYMOUS. Also after close().
+   */
+  unlink(): void {
+    this.#attachment.unlink();
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,10 @@
 import { watch as watchDirectory } from 'node:fs';
 import { binding } from '../binding';
-import { type CodedError, wrongKind } from '../errors';
+import { type CodedError, failureError, wrongKind } from '../errors';
 import { checkName, checkOptions, type Mode } from '../options';
 import type { DType } from './dtype';
-import { open } from './segments';
+import { open } from './open';
+import { checkExtent, headerOf, identityOf, idOf, isOpened, openFile } from './segment-file';
 import { SharedArray } from './shared-array';
 
 export interface WatchOptions {
@@ -85,16 +86,13 @@ export function watch<D extends DType = DType>(
       if (ended) return { done: true, value: undefined };
       if (noticed) {
         noticed = false;
-        const array = openIfThere<D>(name, how);
-        if (array !== undefined) {
-          const { identity } = SharedArray.attachmentOf(array as SharedArray);
-          if (identity !== known) {
-            known = identity;
-            return { done: false, value: array };
-          }
-          array.close();
-        }
-        continue;
+        // Looked at without attaching: an attachment writes to the file, which would be noticed here again.
+        const identity = identify(name);
+        if (identity === undefined || identity === known) continue;
+        const array = ifThere(() => open<D>(name, how));
+        if (array === undefined) continue;
+        known = SharedArray.attachmentOf(array as SharedArray).identity;
+        return { done: false, value: array };
       }
       await new Promise<void>((resolve) => {
         wake = resolve;
@@ -122,12 +120,9 @@ export function watch<D extends DType = DType>(
 // What ndshm makes is there whole or not at all; numpy's save() shows a file while it still writes it.
 const notYet = ['ENOENT', 'ERR_NDSHM_HEADER', 'ERR_NDSHM_TRUNCATED'];
 
-function openIfThere<D extends DType>(
-  name: string,
-  how: { mode?: Mode; allowForeignOwner?: boolean },
-): SharedArray<D> | undefined {
+function ifThere<T>(look: () => T): T | undefined {
   try {
-    return open<D>(name, how);
+    return look();
   } catch (error) {
     if (notYet.includes((error as CodedError).code)) return undefined;
     throw error;
@@ -135,9 +130,15 @@ function openIfThere<D extends DType>(
 }
 
 function identify(name: string): string | undefined {
-  const array = openIfThere(name, { allowForeignOwner: true });
-  if (array === undefined) return undefined;
-  const { identity } = SharedArray.attachmentOf(array);
-  array.close();
-  return identity;
+  return ifThere(() => {
+    const file = openFile(name, false);
+    if (!isOpened(file)) throw failureError(file, { directory: binding.layout.directory, name });
+    try {
+      const { spec, dataOffset, dataBytes } = headerOf(file, name);
+      checkExtent(name, spec, dataOffset, dataBytes, file.facts.size);
+      return identityOf(idOf(file.segment, dataOffset, dataBytes), file.facts);
+    } finally {
+      file.segment.close(null);
+    }
+  });
 }

@@ -1,5 +1,7 @@
 #include "segment_object.h"
 
+#include <unistd.h>
+
 #include <new>
 
 #include "convert.h"
@@ -37,6 +39,7 @@ Napi::Function SegmentObject::define(Napi::Env env) {
                          InstanceMethod<&SegmentObject::share>("share"),
                          InstanceMethod<&SegmentObject::faulted>("faulted"),
                          InstanceMethod<&SegmentObject::ephemeral>("ephemeral"),
+                         InstanceMethod<&SegmentObject::unlink>("unlink"),
                          InstanceMethod<&SegmentObject::close>("close"),
                      });
 }
@@ -60,27 +63,41 @@ Napi::Value SegmentObject::publish(const Napi::CallbackInfo& info) {
   return toOutcome(info.Env(), segment_->publish(Name(info[0]).text(), info[1].ToBoolean()));
 }
 
+// open(name, needWrite, facts, header) → how many bytes of the file's beginning were put into `header`, or a failure.
 Napi::Value SegmentObject::open(const Napi::CallbackInfo& info) {
-  return toOutcome(info.Env(), segment_->open(Name(info[0]).text(), info[1].ToBoolean()));
+  return describeOpened(info, segment_->open(Name(info[0]).text(), info[1].ToBoolean()));
 }
 
 Napi::Value SegmentObject::openDescriptor(const Napi::CallbackInfo& info) {
-  return toOutcome(info.Env(),
-                   segment_->openDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].ToBoolean()));
+  return describeOpened(info,
+                        segment_->openDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].ToBoolean()));
 }
 
-// facts(into: Float64Array(8)): written in the order of `Fact` in binding.d.ts.
+Napi::Value SegmentObject::describeOpened(const Napi::CallbackInfo& info, const Result<void>& opened) {
+  if (!opened) return toFailure(info.Env(), opened.error());
+  writeFacts(info[2]);
+  const Bytes header = toBytes(info[3]);
+  auto count = segment_->read(header.data, header.byteLength, 0);
+  if (!count) return toFailure(info.Env(), count.error());
+  return Napi::Number::New(info.Env(), static_cast<double>(*count));
+}
+
 Napi::Value SegmentObject::facts(const Napi::CallbackInfo& info) {
-  auto into = info[0].As<Napi::Float64Array>();
+  writeFacts(info[0]);
+  return info.Env().Undefined();
+}
+
+// In the order that binding.d.ts names.
+void SegmentObject::writeFacts(const Napi::Value& target) {
+  auto into = target.As<Napi::Float64Array>();
   const FileFacts& facts = segment_->facts();
   const double values[] = {static_cast<double>(facts.size),      static_cast<double>(facts.allocatedBytes),
                            static_cast<double>(facts.owner),     static_cast<double>(facts.permissions),
                            static_cast<double>(facts.links),     static_cast<double>(facts.inode),
-                           static_cast<double>(facts.modifiedAtNs) / 1e6, segment_->writable() ? 1.0 : 0.0};
+                           static_cast<double>(facts.modifiedAtNs) / 1e6, facts.owner == geteuid() ? 1.0 : 0.0};
   for (size_t index = 0; index < sizeof values / sizeof *values && index < into.ElementLength(); index++) {
     into[index] = values[index];
   }
-  return info.Env().Undefined();
 }
 
 Napi::Value SegmentObject::read(const Napi::CallbackInfo& info) {
@@ -169,6 +186,10 @@ Napi::Value SegmentObject::faulted(const Napi::CallbackInfo& info) {
 
 Napi::Value SegmentObject::ephemeral(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), segment_->ephemeral());
+}
+
+Napi::Value SegmentObject::unlink(const Napi::CallbackInfo& info) {
+  return toOutcome(info.Env(), segment_->unlink());
 }
 
 // close(buffer): leaves the peers, and unmaps if this very buffer could be detached. If its memory has moved on to

@@ -30,7 +30,11 @@ class SegmentObject : public Napi::ObjectWrap<SegmentObject> {
   Napi::Value share(const Napi::CallbackInfo& info);
   Napi::Value faulted(const Napi::CallbackInfo& info);
   Napi::Value ephemeral(const Napi::CallbackInfo& info);
+  Napi::Value unlink(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+
+  Napi::Value describeOpened(const Napi::CallbackInfo& info, const Result<void>& opened);
+  void writeFacts(const Napi::Value& target);
 
   Segment* segment_;
 };

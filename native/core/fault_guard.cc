@@ -7,8 +7,6 @@
 #include <new>
 #include <utility>
 
-#include "layout.h"
-
 namespace ndshm {
 
 // One guarded mapping. Records are linked once and never freed, only reused, so that the handler can walk the list
@@ -59,7 +57,7 @@ FoundRange findRange(uintptr_t address) noexcept {
 bool repair(uintptr_t address) noexcept {
   const auto [range, end] = findRange(address);
   if (range == nullptr) return false;
-  const uintptr_t page = address / kPageBytes * kPageBytes;
+  const uintptr_t page = address / pageSize() * pageSize();
   const int savedErrno = errno;
   void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -119,7 +117,7 @@ FaultGuard::FaultGuard(const Mapping& mapping) noexcept {
   const auto begin = reinterpret_cast<uintptr_t>(mapping.base());
   range_->faulted.store(0, std::memory_order_relaxed);
   range_->begin.store(begin, std::memory_order_release);
-  range_->end.store((begin + mapping.mappedBytes() + kPageBytes - 1) / kPageBytes * kPageBytes,
+  range_->end.store((begin + mapping.mappedBytes() + pageSize() - 1) / pageSize() * pageSize(),
                     std::memory_order_release);
 }
 

@@ -84,7 +84,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<uint32_t
 // somebody else's slot sees is a hint for people (`pid` is in the peer's own pid namespace), never an identity.
 struct PeerSlot {
   std::atomic<uint32_t> readerFlag;  // 1 = inside a read lock
-  std::atomic<uint32_t> used;        // hint for claimers; the lock byte is the truth
+  std::atomic<uint32_t> used;        // 1 = has been claimed; whether its holder lives, the lock byte alone says
   std::atomic<uint32_t> generation;  // +1 at every claim
   std::atomic<uint32_t> mode;        // Mode
   std::atomic<uint64_t> pid;

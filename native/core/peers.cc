@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+
 namespace ndshm {
 
 namespace {
@@ -17,42 +19,69 @@ Result<bool> reaperAtWork(int fd) noexcept {
   return range->found && range->exclusive;
 }
 
-void occupy(PeerSlot& slot, Mode mode) noexcept {
-  // The last holder may have died with its flags up. We have its byte, so nobody else cleans up at the same time.
-  slot.readerFlag.store(0, std::memory_order_relaxed);
-  slot.waitingFor.store(0, std::memory_order_relaxed);
-  slot.generation.fetch_add(1, std::memory_order_relaxed);
-  slot.mode.store(static_cast<uint32_t>(mode), std::memory_order_relaxed);
-  slot.pid.store(static_cast<uint64_t>(getpid()), std::memory_order_relaxed);
-  slot.tid.store(static_cast<uint32_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
-  slot.attachedAtNs.store(realTimeNs(), std::memory_order_relaxed);
-  slot.used.store(1, std::memory_order_release);
+std::atomic<uint32_t> attachments{0};
+
+uint64_t slotOffset(uint64_t controlOffset, uint32_t slot) noexcept {
+  return controlOffset + offsetof(ControlBlock, peers) + slot * sizeof(PeerSlot);
 }
 
-// First the slots that look free, then those whose holder may have died.
-Result<uint32_t> claimOnce(int fd, ControlBlock& control, Mode mode) noexcept {
-  for (const uint32_t wanted : {0U, 1U}) {
-    for (uint32_t index = 0; index < kPeerSlots; index++) {
-      PeerSlot& slot = control.peers[index];
-      const bool looksUsed = slot.used.load(std::memory_order_relaxed) != 0;
-      if (looksUsed != (wanted != 0)) continue;
-      auto locked = tryLock(fd, Lock::kExclusive, kSlotLock + index, 1);
-      if (!locked) return locked.error();
-      if (!*locked) continue;
-      occupy(slot, mode);
-      return index;
-    }
+// The words of a slot, as they go to and come from the file.
+struct SlotRecord {
+  uint32_t readerFlag;
+  uint32_t used;
+  uint32_t generation;
+  uint32_t mode;
+  uint64_t pid;
+  uint64_t attachedAtNs;
+  uint32_t tid;
+  uint32_t waitingFor;
+  uint8_t reserved[24];
+};
+static_assert(sizeof(SlotRecord) == sizeof(PeerSlot));
+static_assert(offsetof(SlotRecord, generation) == offsetof(PeerSlot, generation));
+static_assert(offsetof(SlotRecord, pid) == offsetof(PeerSlot, pid));
+static_assert(offsetof(SlotRecord, waitingFor) == offsetof(PeerSlot, waitingFor));
+
+// The last holder may have died with its flags up. We have its byte, so nobody else cleans up at the same time.
+Result<void> occupy(int fd, uint64_t offset, Mode mode) noexcept {
+  SlotRecord record{};
+  auto read = readAt(fd, &record, sizeof record, offset);
+  if (!read) return read.error();
+  const uint32_t generation = record.generation + 1;
+  record = SlotRecord{};
+  record.used = 1;
+  record.generation = generation;
+  record.mode = static_cast<uint32_t>(mode);
+  record.pid = static_cast<uint64_t>(getpid());
+  record.tid = static_cast<uint32_t>(syscall(SYS_gettid));
+  record.attachedAtNs = realTimeNs();
+  return writeAllAt(fd, &record, sizeof record, offset);
+}
+
+Result<uint32_t> claimOnce(int fd, uint64_t controlOffset, Mode mode, uint32_t first) noexcept {
+  for (uint32_t n = 0; n < kPeerSlots; n++) {
+    const uint32_t slot = (first + n) % kPeerSlots;
+    auto locked = tryLock(fd, Lock::kExclusive, kSlotLock + slot, 1);
+    if (!locked) return locked.error();
+    if (!*locked) continue;
+    auto occupied = occupy(fd, slotOffset(controlOffset, slot), mode);
+    if (!occupied) return occupied.error();
+    return slot;
   }
   return failure(Status::kPeersFull, kPeerSlots, kPeerSlots);
 }
 
 }  // namespace
 
-Result<uint32_t> claimSlot(int fd, ControlBlock& control, Mode mode) noexcept {
+uint32_t likelyFreeSlot() noexcept {
+  return (static_cast<uint32_t>(getpid()) + attachments.fetch_add(1, std::memory_order_relaxed)) % kPeerSlots;
+}
+
+Result<uint32_t> claimSlot(int fd, uint64_t controlOffset, Mode mode, uint32_t first) noexcept {
   // A reaper may have left between our try and our look for it: full is what is full twice in a row without one.
   bool wasFull = false;
   for (int attempt = 0;; attempt++) {
-    auto claimed = claimOnce(fd, control, mode);
+    auto claimed = claimOnce(fd, controlOffset, mode, first);
     if (claimed || claimed.error().status != Status::kPeersFull || attempt == kPatience) return claimed;
     auto reaping = reaperAtWork(fd);
     if (!reaping) return reaping.error();
@@ -70,14 +99,6 @@ Result<uint32_t> joinReadOnly(int fd) noexcept {
     pauseBriefly();
   }
   return failure(Status::kBusyName);
-}
-
-void clearSlot(ControlBlock& control, uint32_t slot) noexcept {
-  if (slot >= kPeerSlots) return;
-  PeerSlot& mine = control.peers[slot];
-  mine.readerFlag.store(0, std::memory_order_relaxed);
-  mine.pid.store(0, std::memory_order_relaxed);
-  mine.used.store(0, std::memory_order_release);
 }
 
 Result<uint32_t> listPeers(int fd, uint64_t controlOffset, LivePeer* peers) noexcept {
@@ -98,15 +119,14 @@ Result<uint32_t> listPeers(int fd, uint64_t controlOffset, LivePeer* peers) noex
         peer.mode = static_cast<uint32_t>(Mode::kReadOnly);
         continue;
       }
-      uint8_t bytes[sizeof(PeerSlot)];
-      auto read = readAt(fd, bytes, sizeof bytes, controlOffset + offsetof(ControlBlock, peers) +
-                                                      peer.slot * sizeof(PeerSlot));
+      SlotRecord record{};
+      auto read = readAt(fd, &record, sizeof record, slotOffset(controlOffset, peer.slot));
       if (!read) return read.error();
-      if (*read < sizeof bytes) continue;  // truncated meanwhile; the lock still says that somebody lives
-      __builtin_memcpy(&peer.mode, bytes + offsetof(PeerSlot, mode), sizeof peer.mode);
-      __builtin_memcpy(&peer.pid, bytes + offsetof(PeerSlot, pid), sizeof peer.pid);
-      __builtin_memcpy(&peer.tid, bytes + offsetof(PeerSlot, tid), sizeof peer.tid);
-      __builtin_memcpy(&peer.attachedAtNs, bytes + offsetof(PeerSlot, attachedAtNs), sizeof peer.attachedAtNs);
+      if (*read < sizeof record) continue;  // truncated meanwhile; the lock still says that somebody lives
+      peer.mode = record.mode;
+      peer.pid = record.pid;
+      peer.tid = record.tid;
+      peer.attachedAtNs = record.attachedAtNs;
     }
   }
   return count;

@@ -17,10 +17,13 @@ inline constexpr uint32_t kReadOnlyPeer = kPeerSlots;
 
 // Claims a free slot, or that of a dead peer. Does not block, but waits out a reaper, which holds all bytes for some
 // microseconds. Errors: kPeersFull.
-Result<uint32_t> claimSlot(int fd, ControlBlock& control, Mode mode) noexcept;
+//
+// Slots are tried from `first` on. The claim ends with the descriptor; the words stay as they are (INV2).
+Result<uint32_t> claimSlot(int fd, uint64_t controlOffset, Mode mode, uint32_t first) noexcept;
+// A slot to begin with that differs between processes and between the attachments of one, so that peers seldom meet:
+// a claim then takes one try, and nothing of the table has to be read or mapped for it.
+uint32_t likelyFreeSlot() noexcept;
 Result<uint32_t> joinReadOnly(int fd) noexcept;
-// Gives the claim back; the caller still has the byte and unlocks it by closing or by unlocking.
-void clearSlot(ControlBlock& control, uint32_t slot) noexcept;
 
 struct LivePeer {
   uint32_t slot = 0;

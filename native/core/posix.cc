@@ -92,7 +92,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 
 Result<Mapping> Mapping::map(int fd, uint64_t offset, uint64_t byteLength, int protection, int flags) noexcept {
   Mapping mapping;
-  mapping.lead_ = offset % kPageBytes;
+  mapping.lead_ = offset % pageSize();
   mapping.byteLength_ = byteLength;
   void* address = mmap(nullptr, mapping.mappedBytes(), protection, flags, fd, static_cast<off_t>(offset - mapping.lead_));
   if (address == MAP_FAILED) {
@@ -101,6 +101,11 @@ Result<Mapping> Mapping::map(int fd, uint64_t offset, uint64_t byteLength, int p
   }
   mapping.base_ = static_cast<uint8_t*>(address);
   return mapping;
+}
+
+uint64_t pageSize() noexcept {
+  static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return size;
 }
 
 void Mapping::reset() noexcept {

@@ -45,6 +45,9 @@ struct FileFacts {
   }
 };
 
+// The machine's, at least kPageBytes: arm64 kernels may have 64 KiB.
+uint64_t pageSize() noexcept;
+
 // A byte range mapped from a file. `view` is what was asked for; the pages around it are ours to unmap.
 class Mapping {
  public:

@@ -26,8 +26,6 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   if (!reserved) return reserved;
   auto written = writeAllAt(created->get(), spec.header, kHeaderBytes, 0);
   if (!written) return written;
-  auto control = Mapping::map(created->get(), controlAt, kControlBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
-  if (!control) return control.error();
   Mapping data;
   if (spec.dataBytes > 0) {
     auto mapped = Mapping::map(created->get(), kHeaderBytes, spec.dataBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -37,8 +35,7 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
     data = std::move(*mapped);
   }
 
-  auto* block = reinterpret_cast<ControlBlock*>(control->data());
-  ControlHeader& header = block->header;
+  ControlHeader header{};
   auto drawn = randomBytes(header.segmentId, sizeof header.segmentId);
   if (!drawn) return drawn;
   memcpy(header.magic, kMagic, sizeof kMagic);
@@ -49,7 +46,9 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   header.flags = spec.flags;
   header.peerSlots = kPeerSlots;
   header.createdAtNs = realTimeNs();
-  auto claimed = claimSlot(created->get(), *block, Mode::kReadWrite);
+  written = writeAllAt(created->get(), &header, sizeof header, controlAt);
+  if (!written) return written;
+  auto claimed = claimSlot(created->get(), controlAt, Mode::kReadWrite, 0);
   if (!claimed) return claimed.error();
   auto facts = factsOf(created->get());
   if (!facts) return facts.error();
@@ -59,9 +58,7 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   writable_ = true;
   anonymous_ = spec.anonymous;
   ephemeral_ = (spec.flags & kEphemeral) != 0;
-  control_ = std::move(*control);
   data_ = std::move(data);
-  controlGuard_ = FaultGuard(control_);
   if (data_.valid()) dataGuard_ = FaultGuard(data_);
   fd_ = std::move(*created);
   return {};
@@ -162,15 +159,12 @@ Result<void> Segment::attach(const Attachment& how) noexcept {
 }
 
 Result<void> Segment::join(const Attachment& how) noexcept {
-  const int protection = writable_ ? PROT_READ | PROT_WRITE : PROT_READ;
-  auto control = Mapping::map(fd_.get(), controlOffset(how.dataOffset, how.dataBytes), kControlBytes, protection, MAP_SHARED);
-  if (!control) return control.error();
-  control_ = std::move(*control);
-  controlGuard_ = FaultGuard(control_);
-  auto peer = writable_ ? claimSlot(fd_.get(), *this->control(), how.mode) : joinReadOnly(fd_.get());
+  auto peer = writable_ ? claimSlot(fd_.get(), controlOffset(how.dataOffset, how.dataBytes), how.mode, likelyFreeSlot())
+                        : joinReadOnly(fd_.get());
   if (!peer) return peer.error();
   slot_ = *peer;
-  if (anonymous_) return {};
+  // Only what is ephemeral is ever reaped.
+  if (anonymous_ || !ephemeral_) return {};
   auto now = factsNow();
   if (!now) return now.error();
   if (now->links == 0) return failure(Status::kReplaced);
@@ -209,26 +203,24 @@ Result<void> Segment::mapData(const Attachment& how) noexcept {
   return {};
 }
 
+Result<void> Segment::unlink() noexcept {
+  if (path_.empty()) return failure(Status::kClosed);
+  return unlinkName(path_, &facts_);
+}
+
 Result<UniqueFd> Segment::share() noexcept {
   if (!fd_.valid()) return failure(Status::kClosed);
   return reopen(fd_.get(), writable_ ? O_RDWR : O_RDONLY);
 }
 
-Segment::~Segment() {
-  if (slot_ < kPeerSlots && control_.valid()) clearSlot(*control(), slot_);
-}
-
 void Segment::close() noexcept {
   if (!fd_.valid()) return;
-  if (slot_ < kPeerSlots && control_.valid()) clearSlot(*control(), slot_);
   if (ephemeral_ && writable_ && !path_.empty() && slot_ != kNoPeer) {
     auto left = tryLock(fd_.get(), Lock::kNone, kSlotLock, kLockBytes);
     // Where this fails the next reaper does it.
     if (left) static_cast<void>(unlinkIfAbandoned(fd_.get(), path_));
   }
   slot_ = kNoPeer;
-  controlGuard_.reset();
-  control_.reset();
   fd_.reset();
 }
 

@@ -38,7 +38,7 @@ class Segment {
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
   // Unmaps and leaves, but takes no name away: whoever lets a segment be collected has not said that it is over.
-  ~Segment();
+  ~Segment() = default;
 
   // Shared by the binding's handle and by the buffer over the mapped pages; the last to let go deletes.
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -53,6 +53,9 @@ class Segment {
   Result<void> openDescriptor(int fd, bool needWrite) noexcept;
   Result<void> attach(const Attachment& how) noexcept;
 
+  // Takes the name away, if it still means this segment; else kReplaced.
+  Result<void> unlink() noexcept;
+
   // A descriptor of its own for a child process to inherit.
   Result<UniqueFd> share() noexcept;
 
@@ -65,12 +68,11 @@ class Segment {
 
   uint8_t* data() const noexcept { return data_.data(); }
   uint64_t dataBytes() const noexcept { return data_.byteLength(); }
-  ControlBlock* control() const noexcept { return reinterpret_cast<ControlBlock*>(control_.data()); }
   uint32_t slot() const noexcept { return slot_; }
   int descriptor() const noexcept { return fd_.get(); }
   bool ephemeral() const noexcept { return ephemeral_; }
   bool writable() const noexcept { return writable_; }
-  bool faulted() const noexcept { return dataGuard_.faulted() || controlGuard_.faulted(); }
+  bool faulted() const noexcept { return dataGuard_.faulted(); }
 
   // Leaves the peers and closes the file; the last peer of an ephemeral segment takes its name away. The elements
   // stay mapped until unmapData(), since a buffer may still look at them. Both may be called again.
@@ -91,11 +93,9 @@ class Segment {
   uint32_t slot_ = kNoPeer;
   ShmPath path_;
   FileFacts facts_;
-  // Destroyed from below: guards before the mappings they know, mappings before the descriptor.
+  // Destroyed from below: the guard before the mapping that it knows, the mapping before the descriptor.
   UniqueFd fd_;
-  Mapping control_;
   Mapping data_;
-  FaultGuard controlGuard_;
   FaultGuard dataGuard_;
 };
 

@@ -116,10 +116,15 @@ Result<void> linkReplacing(int fd, const ShmPath& path) noexcept {
   return renamed;
 }
 
-Result<void> unlinkName(const ShmPath& path) noexcept {
+Result<void> unlinkName(const ShmPath& path, const FileFacts* only) noexcept {
   NameHold hold;
   auto held = hold.take(path);
   if (!held) return held.error();
+  if (only != nullptr) {
+    auto named = factsAt(path.text());
+    if (!named) return named.error();
+    if (!named->sameFile(*only)) return failure(Status::kReplaced);
+  }
   if (unlink(path.text()) != 0) return systemError("unlink");
   return {};
 }

@@ -33,7 +33,8 @@ class ShmPath {
 Result<void> linkNameless(int fd, const ShmPath& path) noexcept;
 // Gives the nameless file a name that may be taken, in which case the old file loses it in the same step.
 Result<void> linkReplacing(int fd, const ShmPath& path) noexcept;
-Result<void> unlinkName(const ShmPath& path) noexcept;
+// With `only`: kReplaced, and nothing removed, if the name means another file.
+Result<void> unlinkName(const ShmPath& path, const FileFacts* only = nullptr) noexcept;
 // Removes the name if no peer of that file lives and the name still means it. `fd` must be open for writing and hold
 // no slot of its own. True = removed.
 Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept;

@@ -54,7 +54,9 @@ describe('create', () => {
     const name = freshName();
     const a = keep(ndshm.create(name, { shape: 2, init: (array) => array.fill(1) }));
     const reader = keep(ndshm.open(name));
-    const b = keep(ndshm.create(name, { shape: 3, dtype: 'uint8', ifExists: 'replace', init: (array) => array.fill(2) }));
+    const b = keep(
+      ndshm.create(name, { shape: 3, dtype: 'uint8', ifExists: 'replace', init: (array) => array.fill(2) }),
+    );
     expect([reader.toNested(), a.toNested()]).toEqual([
       [1, 1],
       [1, 1],
@@ -104,7 +106,12 @@ describe('create', () => {
 
 describe('bad input', () => {
   const cases: [string, () => unknown, string, string][] = [
-    ['a name that is no string', () => ndshm.create(3 as never, { shape: 1 }), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
+    [
+      'a name that is no string',
+      () => ndshm.create(3 as never, { shape: 1 }),
+      'TypeError',
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    ],
     ['an empty name', () => ndshm.create('', { shape: 1 }), 'RangeError', 'ERR_NDSHM_INVALID_NAME'],
     ['a name with a slash', () => ndshm.create('a/b', { shape: 1 }), 'RangeError', 'ERR_NDSHM_INVALID_NAME'],
     ['a name that climbs', () => ndshm.open('..'), 'RangeError', 'ERR_NDSHM_INVALID_NAME'],
@@ -112,20 +119,65 @@ describe('bad input', () => {
     ['a name with NUL', () => ndshm.open('a\0b'), 'RangeError', 'ERR_NDSHM_INVALID_NAME'],
     ['a name of 251 bytes', () => ndshm.open('a'.repeat(251)), 'RangeError', 'ERR_NDSHM_INVALID_NAME'],
     ['no options', () => ndshm.create('x', undefined as never), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
-    ['an unknown option', () => ndshm.create('x', { shape: 1, dtyp: 'int8' } as never), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
-    ['an unknown option of open', () => ndshm.open('x', { write: true } as never), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
-    ['an unknown dtype', () => ndshm.create('x', { shape: 1, dtype: 'float' as never }), 'RangeError', 'ERR_NDSHM_DTYPE'],
-    ['a dtype from the prototype', () => ndshm.create('x', { shape: 1, dtype: 'toString' as never }), 'RangeError', 'ERR_NDSHM_DTYPE'],
+    [
+      'an unknown option',
+      () => ndshm.create('x', { shape: 1, dtyp: 'int8' } as never),
+      'TypeError',
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    ],
+    [
+      'an unknown option of open',
+      () => ndshm.open('x', { write: true } as never),
+      'TypeError',
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    ],
+    [
+      'an unknown dtype',
+      () => ndshm.create('x', { shape: 1, dtype: 'float' as never }),
+      'RangeError',
+      'ERR_NDSHM_DTYPE',
+    ],
+    [
+      'a dtype from the prototype',
+      () => ndshm.create('x', { shape: 1, dtype: 'toString' as never }),
+      'RangeError',
+      'ERR_NDSHM_DTYPE',
+    ],
     ['a negative length', () => ndshm.create('x', { shape: [2, -1] }), 'RangeError', 'ERR_NDSHM_SHAPE'],
     ['a fraction of a length', () => ndshm.create('x', { shape: 1.5 }), 'RangeError', 'ERR_NDSHM_SHAPE'],
-    ['a length that is a string', () => ndshm.create('x', { shape: ['2'] as never }), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
+    [
+      'a length that is a string',
+      () => ndshm.create('x', { shape: ['2'] as never }),
+      'TypeError',
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    ],
     ['65 dimensions', () => ndshm.create('x', { shape: new Array(65).fill(1) }), 'RangeError', 'ERR_NDSHM_SHAPE'],
     ['a product beyond 2^53', () => ndshm.create('x', { shape: [2 ** 30, 2 ** 30] }), 'RangeError', 'ERR_NDSHM_SHAPE'],
-    ['a product beyond 2^53 hidden by a zero', () => ndshm.create('x', { shape: [2 ** 52, 0, 2 ** 52] }), 'RangeError', 'ERR_NDSHM_SHAPE'],
+    [
+      'a product beyond 2^53 hidden by a zero',
+      () => ndshm.create('x', { shape: [2 ** 52, 0, 2 ** 52] }),
+      'RangeError',
+      'ERR_NDSHM_SHAPE',
+    ],
     ['an unknown mode', () => ndshm.open('x', { mode: 'w' as never }), 'RangeError', 'ERR_NDSHM_OUT_OF_RANGE'],
-    ['an unknown ifExists', () => ndshm.create('x', { shape: 1, ifExists: 'maybe' as never }), 'RangeError', 'ERR_NDSHM_OUT_OF_RANGE'],
-    ['an unknown order', () => ndshm.create('x', { shape: 1, order: 'A' as never }), 'RangeError', 'ERR_NDSHM_OUT_OF_RANGE'],
-    ['an init that is no function', () => ndshm.create('x', { shape: 1, init: 3 as never }), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
+    [
+      'an unknown ifExists',
+      () => ndshm.create('x', { shape: 1, ifExists: 'maybe' as never }),
+      'RangeError',
+      'ERR_NDSHM_OUT_OF_RANGE',
+    ],
+    [
+      'an unknown order',
+      () => ndshm.create('x', { shape: 1, order: 'A' as never }),
+      'RangeError',
+      'ERR_NDSHM_OUT_OF_RANGE',
+    ],
+    [
+      'an init that is no function',
+      () => ndshm.create('x', { shape: 1, init: 3 as never }),
+      'TypeError',
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    ],
     ['a handle that is none', () => ndshm.attach({} as never), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
     ['openRaw without a dtype', () => ndshm.openRaw('x', {} as never), 'TypeError', 'ERR_NDSHM_INVALID_ARGUMENT'],
   ];
@@ -150,8 +202,15 @@ describe('bad input', () => {
     const view = handle.view as NonNullable<typeof handle.view>;
     const attach = (change: object) => () => ndshm.attach({ ...handle, view: { ...view, ...change } });
     keep(ndshm.attach(handle));
-    for (const change of [{ shape: [5] }, { byteOffset: 12 }, { byteOffset: -4 }, { byteOffset: 2 }, { strides: [8] }, { strides: [4, 4] }]) {
-      const code = thrownBy(attach({ ...{ shape: [2] }, ...change, ...('strides' in change ? { byteOffset: 8 } : {}) })).code;
+    for (const change of [
+      { shape: [5] },
+      { byteOffset: 12 },
+      { byteOffset: -4 },
+      { byteOffset: 2 },
+      { strides: [8] },
+      { strides: [4, 4] },
+    ]) {
+      const code = thrownBy(attach({ shape: [2], ...change, ...('strides' in change ? { byteOffset: 8 } : {}) })).code;
       expect(code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
     }
   });

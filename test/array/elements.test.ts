@@ -1,11 +1,22 @@
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
-import { type ArrayCase, arrayCase, bytesOf, fillFrom, runs, shapeUpTo, sliceItems, timeoutMs, withArray } from '../helpers/arrays';
+import {
+  type ArrayCase,
+  arrayCase,
+  bytesOf,
+  fillFrom,
+  runs,
+  shapeUpTo,
+  sliceItems,
+  timeoutMs,
+  withArray,
+} from '../helpers/arrays';
 import { describeWithNumpy } from '../helpers/python';
 import { type Content, PythonPeer } from '../helpers/python-peer';
 import { thrownBy } from '../helpers/shm';
 
-const anonymous = <D extends ndshm.DType>(dtype: D, shape: number[]): ndshm.SharedArray<D> => ndshm.anonymous({ dtype, shape });
+const anonymous = <D extends ndshm.DType>(dtype: D, shape: number[]): ndshm.SharedArray<D> =>
+  ndshm.anonymous({ dtype, shape });
 
 /** get(), set() and the like with what TypeScript would not let through. */
 type Loose = { set(index: unknown, value: unknown): void; fill(value: unknown): void; copyFrom(source: unknown): void };
@@ -59,7 +70,12 @@ describe('set and get', () => {
 
   test('bool takes true, false, 1 and 0', () => {
     const array = anonymous('bool', [1]);
-    for (const [given, expected] of [[true, true], [false, false], [1, true], [0, false]] as const) {
+    for (const [given, expected] of [
+      [true, true],
+      [false, false],
+      [1, true],
+      [0, false],
+    ] as const) {
       loose(array).set(0, given);
       expect(array.get(0)).toBe(expected);
     }
@@ -79,7 +95,10 @@ describe('set and get', () => {
       for (const value of [{}, { re: 1 }, { im: 1 }, { re: '1', im: 2 }, { re: 1n, im: 2n }, [1, 2], 1n]) {
         expect(thrownBy(() => loose(array).set(1, value)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
       }
-      expect(array.toNested()).toEqual([{ re: 0, im: 0 }, { re: 3.5, im: 0 }]);
+      expect(array.toNested()).toEqual([
+        { re: 0, im: 0 },
+        { re: 3.5, im: 0 },
+      ]);
       array.close();
     }
   });
@@ -119,18 +138,26 @@ describe('an index', () => {
     expect(array.slice(-1).get(-2, 1, -1)).toBe(19);
   });
 
-  const views = { 1: array.slice(':', 0, 0, 0), 2: array.slice(':', ':', 0, 0), 3: array.slice(':', ':', ':', 0), 4: array };
-  test.each([3, -4, 0.5, NaN, Infinity, -Infinity, 2 ** 53, 1e300])('of %d is out of bounds in every dimension', (wrong) => {
-    for (const [ndim, view] of Object.entries(views)) {
-      for (let axis = 0; axis < Number(ndim); axis++) {
-        const index = Array.from({ length: Number(ndim) }, (_, n) => (n === axis ? wrong : 0));
-        const before = array.toNested();
-        expect(thrownBy(() => view.get(...index)).code).toBe('ERR_NDSHM_OUT_OF_RANGE');
-        expect(thrownBy(() => view.set(index, 1)).code).toBe('ERR_NDSHM_OUT_OF_RANGE');
-        expect(array.toNested()).toEqual(before);
+  const views = {
+    1: array.slice(':', 0, 0, 0),
+    2: array.slice(':', ':', 0, 0),
+    3: array.slice(':', ':', ':', 0),
+    4: array,
+  };
+  test.each([3, -4, 0.5, NaN, Infinity, -Infinity, 2 ** 53, 1e300])(
+    'of %d is out of bounds in every dimension',
+    (wrong) => {
+      for (const [ndim, view] of Object.entries(views)) {
+        for (let axis = 0; axis < Number(ndim); axis++) {
+          const index = Array.from({ length: Number(ndim) }, (_, n) => (n === axis ? wrong : 0));
+          const before = array.toNested();
+          expect(thrownBy(() => view.get(...index)).code).toBe('ERR_NDSHM_OUT_OF_RANGE');
+          expect(thrownBy(() => view.set(index, 1)).code).toBe('ERR_NDSHM_OUT_OF_RANGE');
+          expect(array.toNested()).toEqual(before);
+        }
       }
-    }
-  });
+    },
+  );
 
   test.each(['0', null, true, 0n, [0], {}])('of the wrong kind (%p) is refused', (wrong) => {
     for (const view of Object.values(views)) {
@@ -162,10 +189,16 @@ describe('an index', () => {
 describe('arrays of one or no elements', () => {
   test.each(ndshm.dtypes)('0-d %s: get(), set([]), fill, copyFrom, toNested', (dtype) => {
     const array = anonymous(dtype, []);
-    const [zero, one] = dtype.includes('int64') ? [0n, 1n]
-      : dtype.startsWith('complex') ? [{ re: 0, im: 0 }, { re: 1, im: 0 }]
-      : dtype === 'bool' ? [false, true]
-      : [0, 1];
+    const [zero, one] = dtype.includes('int64')
+      ? [0n, 1n]
+      : dtype.startsWith('complex')
+        ? [
+            { re: 0, im: 0 },
+            { re: 1, im: 0 },
+          ]
+        : dtype === 'bool'
+          ? [false, true]
+          : [0, 1];
     expect([array.ndim, array.size, array.get(), array.toNested()]).toEqual([0, 1, zero, zero]);
     loose(array).set([], one);
     expect(array.get()).toEqual(one);
@@ -205,7 +238,9 @@ def answer(given):
 `;
 
 const finite = (from: ArrayCase): boolean =>
-  from.pool.every((part) => Number.isSafeInteger(Number(part)) && Math.abs(Number(part)) < 2048 && !Object.is(part, -0));
+  from.pool.every(
+    (part) => Number.isSafeInteger(Number(part)) && Math.abs(Number(part)) < 2048 && !Object.is(part, -0),
+  );
 
 describeWithNumpy('elements beside numpy', () => {
   let numpy: PythonPeer;
@@ -214,34 +249,38 @@ describeWithNumpy('elements beside numpy', () => {
   });
   afterAll(() => numpy.close());
 
-  test('toNested, iteration and get give what numpy’s tolist gives', async () => {
-    const cases = arrayCase(shapeUpTo(200))
-      .filter(finite)
-      .chain((from) => fc.tuple(fc.constant(from), sliceItems(from.shape)));
-    const plain = (value: unknown): unknown => {
-      if (Array.isArray(value)) return value.map(plain);
-      if (typeof value === 'bigint') return Number(value);
-      return typeof value === 'object' ? (value as ndshm.Complex).re : value;
-    };
-    const iterated = (array: ndshm.SharedArray): unknown[] =>
-      [...array].map((item) => (array.ndim > 1 ? iterated(item as ndshm.SharedArray) : item));
-    const got = (array: ndshm.SharedArray, index: number[]): unknown =>
-      index.length === array.ndim
-        ? array.get(...index)
-        : Array.from({ length: array.shape[index.length] as number }, (_, n) => got(array, [...index, n]));
-    await fc.assert(
-      fc.asyncProperty(cases, ([from, items]) =>
-        withArray(from, async (array) => {
-          const view = array.slice(...items);
-          const { nested } = await numpy.ask<Content & { nested: unknown }>({ do: 'see', name: array.name, items });
-          expect(plain(view.toNested())).toEqual(nested);
-          expect(plain(got(view, []))).toEqual(nested);
-          if (view.ndim > 0) expect(plain(iterated(view))).toEqual(nested);
-        }),
-      ),
-      runs(200),
-    );
-  }, timeoutMs);
+  test(
+    'toNested, iteration and get give what numpy’s tolist gives',
+    async () => {
+      const cases = arrayCase(shapeUpTo(200))
+        .filter(finite)
+        .chain((from) => fc.tuple(fc.constant(from), sliceItems(from.shape)));
+      const plain = (value: unknown): unknown => {
+        if (Array.isArray(value)) return value.map(plain);
+        if (typeof value === 'bigint') return Number(value);
+        return typeof value === 'object' ? (value as ndshm.Complex).re : value;
+      };
+      const iterated = (array: ndshm.SharedArray): unknown[] =>
+        [...array].map((item) => (array.ndim > 1 ? iterated(item as ndshm.SharedArray) : item));
+      const got = (array: ndshm.SharedArray, index: number[]): unknown =>
+        index.length === array.ndim
+          ? array.get(...index)
+          : Array.from({ length: array.shape[index.length] as number }, (_, n) => got(array, [...index, n]));
+      await fc.assert(
+        fc.asyncProperty(cases, ([from, items]) =>
+          withArray(from, async (array) => {
+            const view = array.slice(...items);
+            const { nested } = await numpy.ask<Content & { nested: unknown }>({ do: 'see', name: array.name, items });
+            expect(plain(view.toNested())).toEqual(nested);
+            expect(plain(got(view, []))).toEqual(nested);
+            if (view.ndim > 0) expect(plain(iterated(view))).toEqual(nested);
+          }),
+        ),
+        runs(200),
+      );
+    },
+    timeoutMs,
+  );
 
   test('copyFrom between overlapping views gives what numpy gives', async () => {
     const overlaps: [shape: number[], to: string[], from: string[]][] = [
@@ -249,16 +288,34 @@ describeWithNumpy('elements beside numpy', () => {
       [[9], ['1:'], [':-1']],
       [[9], [':-1'], ['1:']],
       [[9], ['::2'], ['-1::-2']],
-      [[5, 5], ['1:', ':'], [':-1', '::-1']],
-      [[5, 5], [':', '1:'], ['::-1', ':-1']],
-      [[4, 6], ['::-1', '::-1'], [':', ':']],
+      [
+        [5, 5],
+        ['1:', ':'],
+        [':-1', '::-1'],
+      ],
+      [
+        [5, 5],
+        [':', '1:'],
+        ['::-1', ':-1'],
+      ],
+      [
+        [4, 6],
+        ['::-1', '::-1'],
+        [':', ':'],
+      ],
     ];
     for (const dtype of ndshm.dtypes) {
       for (const order of ['C', 'F'] as const) {
         for (const [shape, to, from] of overlaps) {
-          const pool = dtype.includes('int64') ? [1n, 2n, 3n, 5n] : dtype === 'bool' ? [1, 0, 0, 1, 1] : [1, 2, 3, 5, 8];
+          const pool = dtype.includes('int64')
+            ? [1n, 2n, 3n, 5n]
+            : dtype === 'bool'
+              ? [1, 0, 0, 1, 1]
+              : [1, 2, 3, 5, 8];
           const sample: ArrayCase = { dtype, order, shape, pool };
-          const theirs = await withArray(sample, (array) => numpy.ask<Content>({ do: 'overlap', name: array.name, to, from }));
+          const theirs = await withArray(sample, (array) =>
+            numpy.ask<Content>({ do: 'overlap', name: array.name, to, from }),
+          );
           const ours = await withArray(sample, (array) => {
             array.slice(...to).copyFrom(array.slice(...from));
             return bytesOf(array);
@@ -292,36 +349,40 @@ def answer(given):
 `;
 
 describeWithNumpy('float16 beside numpy', () => {
-  test('all 65536 bit patterns read as numpy reads them, and write back; numbers between them round as numpy rounds', async () => {
-    const numpy = new PythonPeer(float16Program);
-    const array = ndshm.anonymous({ dtype: 'float16', shape: [65536] });
-    array.copyFrom(Uint16Array.from({ length: 65536 }, (_, n) => n));
-    const values = Array.from({ length: 65536 }, (_, n) => array.get(n));
-    const finite = values.filter(Number.isFinite);
-    // Between two neighbours: exactly in the middle, and the next double on either side of that.
-    const between = finite.slice(1).flatMap((value, n) => {
-      const middle = (value + (finite[n] as number)) / 2;
-      return [middle, middle * (1 + 2 ** -52), middle * (1 - 2 ** -52)];
-    });
-    const wanted = [...between, 65519.99, 65520, 65536, 1e300, -1e300, 2 ** -25, 2 ** -25 * 1.0001, 5e-324];
-    const expected = await numpy.ask<{ values: string; rounded: string }>(wanted);
-    await numpy.close();
+  test(
+    'all 65536 bit patterns read as numpy reads them, and write back; numbers between them round as numpy rounds',
+    async () => {
+      const numpy = new PythonPeer(float16Program);
+      const array = ndshm.anonymous({ dtype: 'float16', shape: [65536] });
+      array.copyFrom(Uint16Array.from({ length: 65536 }, (_, n) => n));
+      const values = Array.from({ length: 65536 }, (_, n) => array.get(n));
+      const finite = values.filter(Number.isFinite);
+      // Between two neighbours: exactly in the middle, and the next double on either side of that.
+      const between = finite.slice(1).flatMap((value, n) => {
+        const middle = (value + (finite[n] as number)) / 2;
+        return [middle, middle * (1 + 2 ** -52), middle * (1 - 2 ** -52)];
+      });
+      const wanted = [...between, 65519.99, 65520, 65536, 1e300, -1e300, 2 ** -25, 2 ** -25 * 1.0001, 5e-324];
+      const expected = await numpy.ask<{ values: string; rounded: string }>(wanted);
+      await numpy.close();
 
-    const theirs = new Float64Array(Uint8Array.from(Buffer.from(expected.values, 'hex')).buffer);
-    expect(values.filter((value, n) => !Object.is(value, theirs[n]))).toEqual([]);
+      const theirs = new Float64Array(Uint8Array.from(Buffer.from(expected.values, 'hex')).buffer);
+      expect(values.filter((value, n) => !Object.is(value, theirs[n]))).toEqual([]);
 
-    const copy = ndshm.anonymous({ dtype: 'float16', shape: [65536] });
-    values.forEach((value, n) => void copy.set(n, value));
-    const bits = (from: ndshm.SharedArray) => new Uint16Array(from.data.buffer, from.data.byteOffset, from.size);
-    // A NaN has many patterns, and any of them is one.
-    expect([...bits(copy)].filter((pattern, n) => pattern !== n && !Number.isNaN(values[n]))).toEqual([]);
+      const copy = ndshm.anonymous({ dtype: 'float16', shape: [65536] });
+      values.forEach((value, n) => void copy.set(n, value));
+      const bits = (from: ndshm.SharedArray) => new Uint16Array(from.data.buffer, from.data.byteOffset, from.size);
+      // A NaN has many patterns, and any of them is one.
+      expect([...bits(copy)].filter((pattern, n) => pattern !== n && !Number.isNaN(values[n]))).toEqual([]);
 
-    const rounded = ndshm.anonymous({ dtype: 'float16', shape: [wanted.length] });
-    wanted.forEach((value, n) => void rounded.set(n, value));
-    expect(Buffer.from(bits(rounded)).length).toBe(wanted.length);
-    expect(bytesOf(rounded) === expected.rounded).toBe(true);
-    for (const each of [array, copy, rounded]) each.close();
-  }, timeoutMs);
+      const rounded = ndshm.anonymous({ dtype: 'float16', shape: [wanted.length] });
+      wanted.forEach((value, n) => void rounded.set(n, value));
+      expect(Buffer.from(bits(rounded)).length).toBe(wanted.length);
+      expect(bytesOf(rounded) === expected.rounded).toBe(true);
+      for (const each of [array, copy, rounded]) each.close();
+    },
+    timeoutMs,
+  );
 });
 
 describe('copyFrom', () => {
@@ -338,9 +399,21 @@ describe('copyFrom', () => {
           expect(thrownBy(() => target.copyFrom(source)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
         } else {
           target.copyFrom(source);
-          const plain = JSON.stringify(target.toNested(), (_key, value) => (typeof value === 'bigint' ? Number(value) : value));
+          const plain = JSON.stringify(target.toNested(), (_key, value) =>
+            typeof value === 'bigint' ? Number(value) : value,
+          );
           const numbers = plain.replaceAll('true', '1').replaceAll('false', '0');
-          const parts = from.startsWith('complex') ? [{ re: 1, im: 0 }, { re: 1, im: 0 }] : to.startsWith('complex') ? [{ re: 1, im: 0 }, { re: 0, im: 0 }] : [1, 0];
+          const parts = from.startsWith('complex')
+            ? [
+                { re: 1, im: 0 },
+                { re: 1, im: 0 },
+              ]
+            : to.startsWith('complex')
+              ? [
+                  { re: 1, im: 0 },
+                  { re: 0, im: 0 },
+                ]
+              : [1, 0];
           expect(numbers).toBe(JSON.stringify([parts, parts]));
         }
         source.close();
@@ -373,9 +446,15 @@ describe('copyFrom', () => {
 
   test('takes re and im in turns for complex, a Buffer for bytes, bits for float16', () => {
     const complex = anonymous('complex64', [2]).copyFrom(Float32Array.of(1, 2, 3, 4));
-    expect(complex.toNested()).toEqual([{ re: 1, im: 2 }, { re: 3, im: 4 }]);
+    expect(complex.toNested()).toEqual([
+      { re: 1, im: 2 },
+      { re: 3, im: 4 },
+    ]);
     complex.copyFrom(Int8Array.of(5, 6, 7, 8));
-    expect(complex.toNested()).toEqual([{ re: 5, im: 6 }, { re: 7, im: 8 }]);
+    expect(complex.toNested()).toEqual([
+      { re: 5, im: 6 },
+      { re: 7, im: 8 },
+    ]);
     const bytes = anonymous('uint8', [3]).copyFrom(Buffer.from('abc'));
     expect(bytes.toNested()).toEqual([97, 98, 99]);
     const clamped = anonymous('int16', [2]).copyFrom(Uint8ClampedArray.of(3, 300));
@@ -402,7 +481,10 @@ describe('copyFrom', () => {
       [1, 2],
       [[1, 2]],
       [[1, 2], [3]],
-      [[1, 2], [3, 4, 5]],
+      [
+        [1, 2],
+        [3, 4, 5],
+      ],
       [[1], [2]],
       [
         [1, 2],

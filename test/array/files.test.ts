@@ -40,12 +40,18 @@ describeWithNumpy('files on disk, beside numpy', () => {
   afterAll(() => numpy.close());
 
   const everyCase = ndshm.dtypes.flatMap((dtype) =>
-    (['C', 'F'] as const).flatMap((order) => [[], [0], [5], [3, 4], [2, 3, 4]].map((shape) => ({ dtype, order, shape }))),
+    (['C', 'F'] as const).flatMap((order) =>
+      [[], [0], [5], [3, 4], [2, 3, 4]].map((shape) => ({ dtype, order, shape })),
+    ),
   );
 
   test('load() takes what np.save wrote, Fortran order kept', async () => {
     for (const each of everyCase) {
-      const { shape, bytes, C, F } = await numpy.ask<Content & { C: boolean; F: boolean }>({ do: 'save', path: file, ...each });
+      const { shape, bytes, C, F } = await numpy.ask<Content & { C: boolean; F: boolean }>({
+        do: 'save',
+        path: file,
+        ...each,
+      });
       const array = ndshm.load(freshName(), file, { ephemeral: true });
       expect([array.dtype, array.shape, bytesOf(array), array.mode]).toEqual([each.dtype, shape, bytes, 'r+']);
       expect([array.isCContiguous, array.isFContiguous]).toEqual([C, F]);
@@ -134,7 +140,9 @@ describe('save()', () => {
       [array, file, { progress: () => {} }],
       [array, file, { onProgress: 1 }],
     ]) {
-      expect(thrownBy(() => ndshm.save(source as never, path as never, options as never)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
+      expect(thrownBy(() => ndshm.save(source as never, path as never, options as never)).code).toBe(
+        'ERR_NDSHM_INVALID_ARGUMENT',
+      );
     }
   });
 });
@@ -158,12 +166,17 @@ describe('load()', () => {
     ]);
   });
 
-  test.each([savedBytes - 1, 300, 256, 255, 20, 11, 9, 6, 1, 0])('refuses a file cut to %d bytes and leaves no name', (bytes) => {
-    truncateSync(file, bytes);
-    const name = freshName();
-    expect(thrownBy(() => ndshm.load(name, file)).code).toBe(bytes >= headerBytes ? 'ERR_NDSHM_TRUNCATED' : 'ERR_NDSHM_HEADER');
-    expect(exists(name)).toBe(false);
-  });
+  test.each([savedBytes - 1, 300, 256, 255, 20, 11, 9, 6, 1, 0])(
+    'refuses a file cut to %d bytes and leaves no name',
+    (bytes) => {
+      truncateSync(file, bytes);
+      const name = freshName();
+      expect(thrownBy(() => ndshm.load(name, file)).code).toBe(
+        bytes >= headerBytes ? 'ERR_NDSHM_TRUNCATED' : 'ERR_NDSHM_HEADER',
+      );
+      expect(exists(name)).toBe(false);
+    },
+  );
 
   test('leaves no name where the file becomes shorter while it is read, or a callback throws', () => {
     const name = freshName();
@@ -192,7 +205,11 @@ describe('load()', () => {
   test('refuses what is not there, a folder, and wrong options', () => {
     expect(thrownBy(() => ndshm.load(freshName(), join(folder, 'no.npy'))).code).toBe('ENOENT');
     expect(thrownBy(() => ndshm.load(freshName(), folder)).code).toBe('EISDIR');
-    expect(thrownBy(() => ndshm.load(freshName(), file, { onProgress: 1 } as never)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
-    expect(thrownBy(() => ndshm.load(freshName(), file, { shape: [1] } as never)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
+    expect(thrownBy(() => ndshm.load(freshName(), file, { onProgress: 1 } as never)).code).toBe(
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    );
+    expect(thrownBy(() => ndshm.load(freshName(), file, { shape: [1] } as never)).code).toBe(
+      'ERR_NDSHM_INVALID_ARGUMENT',
+    );
   });
 });

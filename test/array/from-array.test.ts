@@ -30,7 +30,14 @@ describe('fromArray', () => {
   });
 
   test.each([
-    [[[1, 2.5], [3, 4]], 'float64', [2, 2]],
+    [
+      [
+        [1, 2.5],
+        [3, 4],
+      ],
+      'float64',
+      [2, 2],
+    ],
     [[true, false], 'bool', [2]],
     [[1n, -(2n ** 63n)], 'int64', [2]],
     [[{ re: 1, im: 2 }, 3], 'complex128', [2]],
@@ -42,7 +49,13 @@ describe('fromArray', () => {
   ] as const)('infers what %p is', (source, dtype, shape) => {
     const array = ndshm.fromArray(freshName(), source as never, ephemeral);
     expect([array.dtype, array.shape]).toEqual([dtype, shape]);
-    const expected = dtype === 'complex128' ? [{ re: 1, im: 2 }, { re: 3, im: 0 }] : source;
+    const expected =
+      dtype === 'complex128'
+        ? [
+            { re: 1, im: 2 },
+            { re: 3, im: 0 },
+          ]
+        : source;
     expect(array.toNested()).toEqual(expected);
     array.close();
   });
@@ -66,7 +79,21 @@ describe('fromArray', () => {
   test('fills another shape in C order, whatever the order of the memory and the kind of source', () => {
     const flat = Float32Array.of(1, 2, 3, 4, 5, 6);
     const shared = ndshm.anonymous({ shape: [6], dtype: 'float32' }).copyFrom(flat);
-    for (const source of [flat, shared, shared.reshape([3, 2]), [...flat], [[1, 2, 3], [4, 5, 6]], [[1, 2], [3, 4], [5, 6]]]) {
+    for (const source of [
+      flat,
+      shared,
+      shared.reshape([3, 2]),
+      [...flat],
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      [
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ],
+    ]) {
       for (const order of ['C', 'F'] as const) {
         const array = ndshm.fromArray(freshName(), source, { shape: [2, 3], order, dtype: 'float32', ...ephemeral });
         expect(array.toNested()).toEqual([
@@ -86,7 +113,10 @@ describe('fromArray', () => {
     const big = ndshm.fromArray(freshName(), [1, 2n], { dtype: 'uint64', ...ephemeral });
     expect(big.toNested()).toEqual([1n, 2n]);
     const complex = ndshm.fromArray(freshName(), Float32Array.of(1, 2, 3, 4), { dtype: 'complex64', ...ephemeral });
-    expect(complex.toNested()).toEqual([{ re: 1, im: 2 }, { re: 3, im: 4 }]);
+    expect(complex.toNested()).toEqual([
+      { re: 1, im: 2 },
+      { re: 3, im: 4 },
+    ]);
     const booleans = ndshm.fromArray(freshName(), Uint8Array.of(0, 1), { dtype: 'bool', ...ephemeral });
     expect(booleans.toNested()).toEqual([false, true]);
     for (const each of [floats, big, complex, booleans]) each.close();
@@ -133,10 +163,18 @@ describe('fromArray', () => {
     expect(thrownBy(() => ndshm.fromArray(name, thrower)).message).toBe('trap');
 
     let looks = 0;
-    const changing = [[1, 2], [3, 4]];
+    const changing = [
+      [1, 2],
+      [3, 4],
+    ];
     Object.defineProperty(changing, 1, { get: () => (looks++ === 0 ? [3, 4] : [3, 4, 5, 6, 7]) });
     expect(thrownBy(() => ndshm.fromArray(name, changing)).code).toBe('ERR_NDSHM_SHAPE');
-    const complex = { re: 1, get im(): number { throw new Error('trap'); } };
+    const complex = {
+      re: 1,
+      get im(): number {
+        throw new Error('trap');
+      },
+    };
     expect(thrownBy(() => ndshm.fromArray(name, [complex], { dtype: 'complex128' })).message).toBe('trap');
     expect(exists(name)).toBe(false);
   });

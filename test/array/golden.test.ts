@@ -49,7 +49,8 @@ describe('the golden segment of layout version 1', () => {
 
 describeWithNumpy('numpy and the golden segment', () => {
   test('opens it with the same values', () => {
-    const program = 'a = np.load(given, mmap_mode="r"); print(json.dumps([a.tolist(), str(a.dtype), bool(a.flags.f_contiguous)]))';
+    const program =
+      'a = np.load(given, mmap_mode="r"); print(json.dumps([a.tolist(), str(a.dtype), bool(a.flags.f_contiguous)]))';
     expect(runPython(program, shmPath(placed()))).toEqual([values, 'float32', true]);
   });
 });

@@ -33,4 +33,20 @@ describe('an array’s life', () => {
     expect(thrownBy(() => a.get(0)).code).toBe('ERR_NDSHM_CLOSED');
     ndshm.unlink(name);
   });
+
+  test('unlink takes the name away if it still means this array, and leaves a successor alone', () => {
+    const name = freshName();
+    const a = ndshm.create(name, { shape: 1 });
+    const b = ndshm.create(name, { shape: 2, ifExists: 'replace' });
+    expect(thrownBy(() => a.unlink()).code).toBe('ERR_NDSHM_STALE_HANDLE');
+    expect(ndshm.stat(name).shape).toEqual([2]);
+    b.close();
+    b.unlink();
+    expect(exists(name)).toBe(false);
+    expect(thrownBy(() => b.unlink()).code).toBe('ENOENT');
+    const scratch = ndshm.anonymous({ shape: 1 });
+    expect(thrownBy(() => scratch.unlink()).code).toBe('ERR_NDSHM_ANONYMOUS');
+    a.close();
+    scratch.close();
+  });
 });

@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
-import { parseHeader } from '../../dist/array/npy';
+import { headerExtent, parseHeader } from '../../dist/array/npy';
 import { dtype, order, runs, timeoutMs } from '../helpers/arrays';
 import { describeWithNumpy } from '../helpers/python';
 import { PythonPeer } from '../helpers/python-peer';
@@ -38,7 +38,6 @@ def answer(given):
         return type(error).__name__
 `;
 
-
 interface Understood {
   readonly dtype: string;
   readonly order: string;
@@ -52,7 +51,7 @@ const refusals = ['ERR_NDSHM_HEADER', 'ERR_NDSHM_DTYPE', 'ERR_NDSHM_SHAPE', 'ERR
 /** What our parser makes of it; undefined where it refuses, which has to be by one of four codes. */
 function understand(bytes: Buffer): Understood | undefined {
   try {
-    const { spec, order, shape, dataOffset } = parseHeader(bytes, 'a test');
+    const { spec, order, shape, dataOffset } = parseHeader(bytes, headerExtent(bytes, 'a test'), 'a test');
     return { dtype: spec.name, order, shape, dataOffset, native: true };
   } catch (error) {
     expect(refusals).toContain((error as { code?: string }).code);
@@ -72,12 +71,32 @@ const spaces = fc.constantFrom('', '', ' ', '  ');
 const quoted = (text: string) => fc.constantFrom(`'${text}'`, `"${text}"`);
 const descr = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom('<f4', '<i8', '|u1', '|b1', '<c16') },
-  fc.constantFrom('b1', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8', 'f2', 'f4', 'f8', 'c8', 'c16').chain((code) =>
-    fc.constantFrom('<', '|', '=', '>', '').map((end) => end + code),
+  fc
+    .constantFrom('b1', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8', 'f2', 'f4', 'f8', 'c8', 'c16')
+    .chain((code) => fc.constantFrom('<', '|', '=', '>', '').map((end) => end + code)),
+  fc.constantFrom(
+    'O',
+    '|O',
+    '|S8',
+    '<U4',
+    '<M8[s]',
+    '<m8',
+    '|V8',
+    '<f16',
+    '<f3',
+    'f',
+    'float64',
+    'bool',
+    '',
+    '<',
+    '<i8,<f4',
+    '3i4',
   ),
-  fc.constantFrom('O', '|O', '|S8', '<U4', '<M8[s]', '<m8', '|V8', '<f16', '<f3', 'f', 'float64', 'bool', '', '<', '<i8,<f4', '3i4'),
 );
-const shape = fc.array(fc.oneof({ weight: 8, arbitrary: fc.nat(9) }, fc.constantFrom(0, 1, 2 ** 31, 2 ** 40, 2 ** 53 - 1)), { maxLength: 5 });
+const shape = fc.array(
+  fc.oneof({ weight: 8, arbitrary: fc.nat(9) }, fc.constantFrom(0, 1, 2 ** 31, 2 ** 40, 2 ** 53 - 1)),
+  { maxLength: 5 },
+);
 
 /** A legal dict in any spelling that our grammar has: order of keys, quotes, spaces, last commas. */
 const spelling = fc.gen().map((choose) => {
@@ -86,7 +105,14 @@ const spelling = fc.gen().map((choose) => {
   const tuple = `(${gap()}${lengths.map((length) => `${length}${gap()}`).join(`,${gap()}`)}${lengths.length === 1 || (lengths.length > 0 && choose(fc.boolean)) ? ',' : ''}${gap()})`;
   const entries = choose(fc.shuffledSubarray, ['descr', 'fortran_order', 'shape'], { minLength: 3 }).map((key) => {
     const value =
-      key === 'shape' ? tuple : key === 'descr' ? choose(quoted, choose(() => descr)) : choose(fc.constantFrom, 'True', 'False');
+      key === 'shape'
+        ? tuple
+        : key === 'descr'
+          ? choose(
+              quoted,
+              choose(() => descr),
+            )
+          : choose(fc.constantFrom, 'True', 'False');
     return `${choose(quoted, key)}${gap()}:${gap()}${value}${gap()}`;
   });
   const comma = choose(fc.boolean) ? ',' : '';
@@ -95,10 +121,64 @@ const spelling = fc.gen().map((choose) => {
 
 /** What attackers and accidents put in place of a part of the dict. */
 const strange = fc.constantFrom(
-  "__import__('os').abort()", "eval('1')", 'lambda: 0', '[1]', '[', '((', '{}', '{', '(1,)*9', '1+1', '-1', '-1,', '+1,',
-  '1e3', '1.0', '0x10', '0b1', '1_000', '007', '00', '9'.repeat(400), '1L', 'True', 'None', '...', '"', "'", '\\', '\\x66',
-  '\\N{BULLET}', '\0', '\r', '\n', '\t', '\f', '\xa0', 'é', '٣', '#', '# x\n', ',', ',,', ':', '}', ')', '} {', "'a' 'b'",
-  "b'<f4'", "f'<f4'", "r'<f4'", "u'<f4'", "'''<f4'''", "'descr': '<f4', ", "'extra': 1, ", '**{}', ';', 'false', 'null',
+  "__import__('os').abort()",
+  "eval('1')",
+  'lambda: 0',
+  '[1]',
+  '[',
+  '((',
+  '{}',
+  '{',
+  '(1,)*9',
+  '1+1',
+  '-1',
+  '-1,',
+  '+1,',
+  '1e3',
+  '1.0',
+  '0x10',
+  '0b1',
+  '1_000',
+  '007',
+  '00',
+  '9'.repeat(400),
+  '1L',
+  'True',
+  'None',
+  '...',
+  '"',
+  "'",
+  '\\',
+  '\\x66',
+  '\\N{BULLET}',
+  '\0',
+  '\r',
+  '\n',
+  '\t',
+  '\f',
+  '\xa0',
+  'é',
+  '٣',
+  '#',
+  '# x\n',
+  ',',
+  ',,',
+  ':',
+  '}',
+  ')',
+  '} {',
+  "'a' 'b'",
+  "b'<f4'",
+  "f'<f4'",
+  "r'<f4'",
+  "u'<f4'",
+  "'''<f4'''",
+  "'descr': '<f4', ",
+  "'extra': 1, ",
+  '**{}',
+  ';',
+  'false',
+  'null',
 );
 
 const mutated = fc.gen().map((choose) => {
@@ -112,12 +192,18 @@ const mutated = fc.gen().map((choose) => {
 });
 
 const flipped = fc.gen().map((choose) => {
-  const bytes = file(choose(() => spelling), choose(fc.constantFrom, 1, 2, 3));
+  const bytes = file(
+    choose(() => spelling),
+    choose(fc.constantFrom, 1, 2, 3),
+  );
   for (let n = choose(fc.nat, 2); n > 0; n--) {
     const at = choose(fc.nat, bytes.length - 1);
     bytes[at] = choose(fc.nat, 255);
   }
-  return bytes.subarray(0, choose(() => fc.oneof({ weight: 3, arbitrary: fc.constant(bytes.length) }, fc.nat(bytes.length))));
+  return bytes.subarray(
+    0,
+    choose(() => fc.oneof({ weight: 3, arbitrary: fc.constant(bytes.length) }, fc.nat(bytes.length))),
+  );
 });
 
 const claims = fc.oneof(fc.nat(300), fc.constantFrom(0, 9_999, 10_000, 10_001, 65_535, 2 ** 31, 2 ** 32 - 1));
@@ -137,7 +223,8 @@ describeWithNumpy('the header parser beside numpy’s', () => {
     const theirs = await numpy.ask<Understood | string>(bytes.toString('hex'));
     expect(ours).toEqual(typeof theirs === 'string' ? theirs : { ...theirs, native: true });
     // Single bytes have no order, whatever is written.
-    if (typeof theirs !== 'string') expect(theirs.native || ['bool', 'int8', 'uint8'].includes(theirs.dtype)).toBe(true);
+    if (typeof theirs !== 'string')
+      expect(theirs.native || ['bool', 'int8', 'uint8'].includes(theirs.dtype)).toBe(true);
   };
   const expectBoth = (): void => {
     expect(Math.min(seen.accepted, seen.refused)).toBeGreaterThan(20);
@@ -146,49 +233,73 @@ describeWithNumpy('the header parser beside numpy’s', () => {
     Object.assign(seen, { accepted: 0, refused: 0 });
   });
 
-  test('accepts all that numpy writes, in each version', async () => {
-    const headers = fc.record({ dtype, order, shape, version: fc.constantFrom([1, 0], [2, 0], [3, 0]) });
-    await fc.assert(
-      fc.asyncProperty(headers, async (header) => {
-        const bytes = Buffer.from(await numpy.ask<string>(header), 'hex');
-        const count = header.shape.reduce((size, length) => size * Math.max(length, 1), 16);
-        fc.pre(count <= Number.MAX_SAFE_INTEGER);
-        const { dtype, order, shape } = header;
-        expect(understand(bytes)).toEqual({ dtype, order, shape, dataOffset: bytes.length, native: true });
-      }),
-      runs(400),
-    );
-  }, timeoutMs);
+  test(
+    'accepts all that numpy writes, in each version',
+    async () => {
+      const headers = fc.record({ dtype, order, shape, version: fc.constantFrom([1, 0], [2, 0], [3, 0]) });
+      await fc.assert(
+        fc.asyncProperty(headers, async (header) => {
+          const bytes = Buffer.from(await numpy.ask<string>(header), 'hex');
+          const count = header.shape.reduce((size, length) => size * Math.max(length, 1), 16);
+          fc.pre(count <= Number.MAX_SAFE_INTEGER);
+          const { dtype, order, shape } = header;
+          expect(understand(bytes)).toEqual({ dtype, order, shape, dataOffset: bytes.length, native: true });
+        }),
+        runs(400),
+      );
+    },
+    timeoutMs,
+  );
 
-  test('understands any legal spelling as numpy does', async () => {
-    await fc.assert(
-      fc.asyncProperty(spelling, fc.constantFrom(1, 2, 3), (dict, version) => expectNoMoreThanNumpy(file(dict, version))),
-      runs(800),
-    );
-    expectBoth();
-  }, timeoutMs);
+  test(
+    'understands any legal spelling as numpy does',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(spelling, fc.constantFrom(1, 2, 3), (dict, version) =>
+          expectNoMoreThanNumpy(file(dict, version)),
+        ),
+        runs(800),
+      );
+      expectBoth();
+    },
+    timeoutMs,
+  );
 
-  test('accepts no damaged or hostile dict that numpy refuses, nor reads it otherwise', async () => {
-    await fc.assert(
-      fc.asyncProperty(mutated, fc.constantFrom(1, 2, 3), (dict, version) => expectNoMoreThanNumpy(file(dict, version))),
-      runs(3000),
-    );
-    expectBoth();
-  }, timeoutMs);
+  test(
+    'accepts no damaged or hostile dict that numpy refuses, nor reads it otherwise',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(mutated, fc.constantFrom(1, 2, 3), (dict, version) =>
+          expectNoMoreThanNumpy(file(dict, version)),
+        ),
+        runs(3000),
+      );
+      expectBoth();
+    },
+    timeoutMs,
+  );
 
-  test('accepts no flipped bytes or cut files that numpy refuses, nor reads them otherwise', async () => {
-    await fc.assert(fc.asyncProperty(flipped, expectNoMoreThanNumpy), runs(3000));
-    expectBoth();
-  }, timeoutMs);
+  test(
+    'accepts no flipped bytes or cut files that numpy refuses, nor reads them otherwise',
+    async () => {
+      await fc.assert(fc.asyncProperty(flipped, expectNoMoreThanNumpy), runs(3000));
+      expectBoth();
+    },
+    timeoutMs,
+  );
 
-  test('accepts no wrong header length that numpy refuses, nor reads it otherwise', async () => {
-    await fc.assert(
-      fc.asyncProperty(spelling, fc.constantFrom(1, 2, 3), claims, fc.boolean(), (dict, version, claimed, padded) =>
-        expectNoMoreThanNumpy(file(padded ? dict.padEnd(20_000) : dict, version, claimed)),
-      ),
-      runs(1000),
-    );
-  }, timeoutMs);
+  test(
+    'accepts no wrong header length that numpy refuses, nor reads it otherwise',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(spelling, fc.constantFrom(1, 2, 3), claims, fc.boolean(), (dict, version, claimed, padded) =>
+          expectNoMoreThanNumpy(file(padded ? dict.padEnd(20_000) : dict, version, claimed)),
+        ),
+        runs(1000),
+      );
+    },
+    timeoutMs,
+  );
 });
 
 describe('the header parser', () => {

@@ -41,7 +41,13 @@ describeWithNumpy('openRaw of a Python SharedMemory', () => {
     expect(await numpy.ask({ do: 'create', name, size })).toBe(size);
     for (const dtype of ndshm.dtypes) {
       for (const order of ['C', 'F'] as const) {
-        for (const [offset, shape] of [[0, [5, 3]], [16, [2, 3, 4]], [48, []], [1000, [0]], [992, dtype === 'complex128' ? [0, 2] : [1]]] as const) {
+        for (const [offset, shape] of [
+          [0, [5, 3]],
+          [16, [2, 3, 4]],
+          [48, []],
+          [1000, [0]],
+          [992, dtype === 'complex128' ? [0, 2] : [1]],
+        ] as const) {
           const described = { name, size, dtype, offset, shape, order };
           const expected = await numpy.ask<string>({ do: 'fill', ...described });
           const reader = ndshm.openRaw(name, { dtype, shape, byteOffset: offset, order });
@@ -49,7 +55,8 @@ describeWithNumpy('openRaw of a Python SharedMemory', () => {
           expect([bytesOf(reader), bytesOf(writer)]).toEqual([expected, expected]);
           expect([reader.mode, writer.mode, reader.dtype]).toEqual(['r', 'r+', dtype]);
           const raw = new Uint8Array(writer.data.buffer, writer.data.byteOffset, writer.nbytes);
-          for (let n = 0; n < raw.length; n++) raw[n] = dtype === 'bool' ? 1 - (raw[n] as number) : 255 - (raw[n] as number);
+          for (let n = 0; n < raw.length; n++)
+            raw[n] = dtype === 'bool' ? 1 - (raw[n] as number) : 255 - (raw[n] as number);
           expect(await numpy.ask({ do: 'see', ...described })).toBe(bytesOf(writer));
           expect(bytesOf(reader)).toBe(bytesOf(writer));
           reader.close();
@@ -79,7 +86,12 @@ describeWithNumpy('openRaw of a Python SharedMemory', () => {
 
 describe('openRaw', () => {
   const name = freshName('raw');
-  beforeAll(() => writeFileSync(shmPath(name), Uint8Array.from({ length: 100 }, (_, n) => n)));
+  beforeAll(() =>
+    writeFileSync(
+      shmPath(name),
+      Uint8Array.from({ length: 100 }, (_, n) => n),
+    ),
+  );
   afterAll(() => rmSync(shmPath(name)));
 
   test('without a shape takes all whole elements from the offset to the end', () => {

@@ -1,7 +1,17 @@
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
-import { type ArrayCase, arrayCase, fillFrom, largeShape, runs, shapeUpTo, sliceItems, timeoutMs, withArray } from '../helpers/arrays';
+import {
+  type ArrayCase,
+  arrayCase,
+  fillFrom,
+  largeShape,
+  runs,
+  shapeUpTo,
+  sliceItems,
+  timeoutMs,
+  withArray,
+} from '../helpers/arrays';
 import { describeWithNumpy } from '../helpers/python';
 import { PythonPeer } from '../helpers/python-peer';
 import { freshName } from '../helpers/shm';
@@ -46,27 +56,59 @@ describeWithNumpy('printing', () => {
       runs(count),
     );
 
-  test('small arrays of every dtype, shape and order print as numpy prints them', async () => {
-    await expectSameTextFor(arrayCase(shapeUpTo(80)).map((from) => [from, []] as const), 500);
-  }, timeoutMs);
+  test(
+    'small arrays of every dtype, shape and order print as numpy prints them',
+    async () => {
+      await expectSameTextFor(
+        arrayCase(shapeUpTo(80)).map((from) => [from, []] as const),
+        500,
+      );
+    },
+    timeoutMs,
+  );
 
-  test('views print as numpy prints them', async () => {
-    const cases = arrayCase(shapeUpTo(80)).chain((from) => fc.tuple(fc.constant(from), sliceItems(from.shape)));
-    await expectSameTextFor(cases, 300);
-  }, timeoutMs);
+  test(
+    'views print as numpy prints them',
+    async () => {
+      const cases = arrayCase(shapeUpTo(80)).chain((from) => fc.tuple(fc.constant(from), sliceItems(from.shape)));
+      await expectSameTextFor(cases, 300);
+    },
+    timeoutMs,
+  );
 
-  test('arrays with long rows or more than 1000 elements print as numpy prints them', async () => {
-    await expectSameTextFor(arrayCase(largeShape).map((from) => [from, []] as const), 100);
-  }, timeoutMs);
+  test(
+    'arrays with long rows or more than 1000 elements print as numpy prints them',
+    async () => {
+      await expectSameTextFor(
+        arrayCase(largeShape).map((from) => [from, []] as const),
+        100,
+      );
+    },
+    timeoutMs,
+  );
 
-  test('0-d arrays print as numpy prints them', async () => {
-    await expectSameTextFor(arrayCase(fc.constant([])).map((from) => [from, []] as const), 400);
-  }, timeoutMs);
+  test(
+    '0-d arrays print as numpy prints them',
+    async () => {
+      await expectSameTextFor(
+        arrayCase(fc.constant([])).map((from) => [from, []] as const),
+        400,
+      );
+    },
+    timeoutMs,
+  );
 
-  test('arrays without elements print as [] however many dimensions they have', async () => {
-    const shapes = fc.array(fc.nat(3), { minLength: 1, maxLength: 4 }).filter((shape) => shape.includes(0));
-    await expectSameTextFor(arrayCase(shapes).map((from) => [from, []] as const), 100);
-  }, timeoutMs);
+  test(
+    'arrays without elements print as [] however many dimensions they have',
+    async () => {
+      const shapes = fc.array(fc.nat(3), { minLength: 1, maxLength: 4 }).filter((shape) => shape.includes(0));
+      await expectSameTextFor(
+        arrayCase(shapes).map((from) => [from, []] as const),
+        100,
+      );
+    },
+    timeoutMs,
+  );
 });
 
 // Each as the only element, where the fewest digits that mean it are all that is seen.
@@ -79,26 +121,30 @@ def answer(given):
 `;
 
 describeWithNumpy('the fewest digits', () => {
-  test('of each float16, and of each power of two in float32, are those of numpy', async () => {
-    const numpy = new PythonPeer(scalarsProgram);
-    const expected = await numpy.ask<[string, string][]>(null);
-    await numpy.close();
-    const half = ndshm.create(freshName(), { shape: [], dtype: 'float16', ephemeral: true });
-    const bits = new Uint16Array(half.data.buffer, half.data.byteOffset, 1);
-    const single = ndshm.create(freshName(), { shape: [], dtype: 'float32', ephemeral: true });
-    const different: unknown[] = [];
-    expected.forEach((theirs, n) => {
-      const array = n <= 0x7c00 ? half : single;
-      if (array === half) bits[0] = n;
-      else single.set([], 2 ** (n - 0x7c01 - 149));
-      const ours = [String(array), /^SharedArray\((.*),\s+shape/.exec(inspect(array))?.[1]];
-      if (ours.join() !== theirs.join()) different.push({ n, ours, theirs });
-    });
-    half.close();
-    single.close();
-    expect(expected.length).toBe(0x7c01 + 277);
-    expect(different.slice(0, 10)).toEqual([]);
-  }, timeoutMs);
+  test(
+    'of each float16, and of each power of two in float32, are those of numpy',
+    async () => {
+      const numpy = new PythonPeer(scalarsProgram);
+      const expected = await numpy.ask<[string, string][]>(null);
+      await numpy.close();
+      const half = ndshm.create(freshName(), { shape: [], dtype: 'float16', ephemeral: true });
+      const bits = new Uint16Array(half.data.buffer, half.data.byteOffset, 1);
+      const single = ndshm.create(freshName(), { shape: [], dtype: 'float32', ephemeral: true });
+      const different: unknown[] = [];
+      expected.forEach((theirs, n) => {
+        const array = n <= 0x7c00 ? half : single;
+        if (array === half) bits[0] = n;
+        else single.set([], 2 ** (n - 0x7c01 - 149));
+        const ours = [String(array), /^SharedArray\((.*),\s+shape/.exec(inspect(array))?.[1]];
+        if (ours.join() !== theirs.join()) different.push({ n, ours, theirs });
+      });
+      half.close();
+      single.close();
+      expect(expected.length).toBe(0x7c01 + 277);
+      expect(different.slice(0, 10)).toEqual([]);
+    },
+    timeoutMs,
+  );
 });
 
 describe('printing without numpy', () => {
@@ -124,9 +170,7 @@ describe('printing without numpy', () => {
 
   test('an anonymous array prints without a name', () => {
     const array = ndshm.anonymous({ shape: [2, 2], dtype: 'int8' });
-    expect(inspect(array)).toBe(
-      "SharedArray([[0, 0],\n             [0, 0]], shape=(2, 2), dtype=int8, mode='r+')",
-    );
+    expect(inspect(array)).toBe("SharedArray([[0, 0],\n             [0, 0]], shape=(2, 2), dtype=int8, mode='r+')");
     array.close();
   });
 });

@@ -62,68 +62,85 @@ describeWithNumpy('reshape and transpose', () => {
     fc.tuple(fc.constant(from), fc.oneof(fc.constant([]), sliceItems(from.shape)), fc.gen()),
   );
 
-  test('reshape is a view exactly where numpy needs no copy, and says so where it would', async () => {
-    const seen = { view: 0, copies: 0 };
-    await fc.assert(
-      fc.asyncProperty(viewsAndMore, ([from, items, choose]) =>
-        withArray(from, async (array) => {
-          const view = array.slice(...items);
-          const shape = choose(shapesOfSize, view.size);
-          const expected = await numpy.ask<Content | 'copies' | 'impossible'>({ name: array.name, items, shape });
-          if (expected === 'copies') {
-            seen.copies++;
-            expect(thrownBy(() => view.reshape(shape)).code).toBe('ERR_NDSHM_NOT_CONTIGUOUS');
-          } else if (expected === 'impossible') {
-            expect(thrownBy(() => view.reshape(shape)).code).toBe('ERR_NDSHM_SHAPE');
-          } else {
-            seen.view++;
-            const ours = contentOf(view.reshape(shape));
-            // With -1, numpy may give other steps to axes of length 1 (where they mean nothing) than for the same
-            // lengths written out.
-            const meant = ({ strides, ...rest }: Content) => ({
-              ...rest,
-              strides: strides.filter((_, axis) => !shape.includes(-1) || rest.shape[axis] !== 1),
+  test(
+    'reshape is a view exactly where numpy needs no copy, and says so where it would',
+    async () => {
+      const seen = { view: 0, copies: 0 };
+      await fc.assert(
+        fc.asyncProperty(viewsAndMore, ([from, items, choose]) =>
+          withArray(from, async (array) => {
+            const view = array.slice(...items);
+            const shape = choose(shapesOfSize, view.size);
+            const expected = await numpy.ask<Content | 'copies' | 'impossible'>({ name: array.name, items, shape });
+            if (expected === 'copies') {
+              seen.copies++;
+              expect(thrownBy(() => view.reshape(shape)).code).toBe('ERR_NDSHM_NOT_CONTIGUOUS');
+            } else if (expected === 'impossible') {
+              expect(thrownBy(() => view.reshape(shape)).code).toBe('ERR_NDSHM_SHAPE');
+            } else {
+              seen.view++;
+              const ours = contentOf(view.reshape(shape));
+              // With -1, numpy may give other steps to axes of length 1 (where they mean nothing) than for the same
+              // lengths written out.
+              const meant = ({ strides, ...rest }: Content) => ({
+                ...rest,
+                strides: strides.filter((_, axis) => !shape.includes(-1) || rest.shape[axis] !== 1),
+              });
+              expect(meant(ours)).toEqual(meant(expected));
+            }
+          }),
+        ),
+        runs(600),
+      );
+      expect(Math.min(seen.view, seen.copies)).toBeGreaterThan(10);
+    },
+    timeoutMs,
+  );
+
+  test(
+    'transpose gives what numpy gives, for every order of the axes',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(viewsAndMore, ([from, items, choose]) =>
+          withArray(from, async (array) => {
+            const view = array.slice(...items);
+            const axes = choose(fc.shuffledSubarray, Array.from(view.shape.keys()), { minLength: view.ndim });
+            const negated = axes.map((axis, n) => (n % 2 === 0 ? axis : axis - view.ndim));
+            const expected = await numpy.ask<Content>({ name: array.name, items, axes: negated });
+            expect(contentOf(view.transpose(...negated))).toEqual(expected);
+            const reversed = await numpy.ask<Content>({
+              name: array.name,
+              items,
+              axes: [...view.shape.keys()].reverse(),
             });
-            expect(meant(ours)).toEqual(meant(expected));
-          }
-        }),
-      ),
-      runs(600),
-    );
-    expect(Math.min(seen.view, seen.copies)).toBeGreaterThan(10);
-  }, timeoutMs);
+            expect(contentOf(view.transpose())).toEqual(reversed);
+          }),
+        ),
+        runs(300),
+      );
+    },
+    timeoutMs,
+  );
 
-  test('transpose gives what numpy gives, for every order of the axes', async () => {
-    await fc.assert(
-      fc.asyncProperty(viewsAndMore, ([from, items, choose]) =>
-        withArray(from, async (array) => {
-          const view = array.slice(...items);
-          const axes = choose(fc.shuffledSubarray, Array.from(view.shape.keys()), { minLength: view.ndim });
-          const negated = axes.map((axis, n) => (n % 2 === 0 ? axis : axis - view.ndim));
-          const expected = await numpy.ask<Content>({ name: array.name, items, axes: negated });
-          expect(contentOf(view.transpose(...negated))).toEqual(expected);
-          const reversed = await numpy.ask<Content>({ name: array.name, items, axes: [...view.shape.keys()].reverse() });
-          expect(contentOf(view.transpose())).toEqual(reversed);
-        }),
-      ),
-      runs(300),
-    );
-  }, timeoutMs);
-
-  test('a view is contiguous exactly where numpy says so', async () => {
-    await fc.assert(
-      fc.asyncProperty(viewsAndMore, ([from, items]) =>
-        withArray(from, async (array) => {
-          const view = array.slice(...items);
-          const expected = await numpy.ask({ name: array.name, items, flags: true });
-          expect({ C: view.isCContiguous, F: view.isFContiguous }).toEqual(expected);
-          if (view.isCContiguous || view.isFContiguous) expect(view.data.length * view.itemsize).toBe(lanesOf(view) * view.nbytes);
-          else expect(thrownBy(() => view.data).code).toBe('ERR_NDSHM_NOT_CONTIGUOUS');
-        }),
-      ),
-      runs(300),
-    );
-  }, timeoutMs);
+  test(
+    'a view is contiguous exactly where numpy says so',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(viewsAndMore, ([from, items]) =>
+          withArray(from, async (array) => {
+            const view = array.slice(...items);
+            const expected = await numpy.ask({ name: array.name, items, flags: true });
+            expect({ C: view.isCContiguous, F: view.isFContiguous }).toEqual(expected);
+            if (view.isCContiguous || view.isFContiguous)
+              expect(view.data.length * view.itemsize).toBe(lanesOf(view) * view.nbytes);
+            else expect(thrownBy(() => view.data).code).toBe('ERR_NDSHM_NOT_CONTIGUOUS');
+          }),
+        ),
+        runs(300),
+      );
+    },
+    timeoutMs,
+  );
 });
 
 const lanesOf = (array: ndshm.SharedArray): number => (array.dtype.startsWith('complex') ? 2 : 1);

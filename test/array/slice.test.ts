@@ -21,21 +21,27 @@ describeWithNumpy('slice', () => {
   });
   afterAll(() => numpy.close());
 
-  test('gives the values, shape and strides that numpy gives, also of a slice of a slice', async () => {
-    const cases = arrayCase(shapeUpTo(600)).chain((from) => fc.tuple(fc.constant(from), sliceItems(from.shape), fc.gen()));
-    await fc.assert(
-      fc.asyncProperty(cases, ([from, first, choose]) =>
-        withArray(from, async (array) => {
-          const once = array.slice(...first);
-          const second = choose(sliceItems, once.shape);
-          const twice = once.slice(...second);
-          expect(contentOf(once)).toEqual(await numpy.ask<Content>({ name: array.name, indices: [first] }));
-          expect(contentOf(twice)).toEqual(await numpy.ask<Content>({ name: array.name, indices: [first, second] }));
-        }),
-      ),
-      runs(600),
-    );
-  }, timeoutMs);
+  test(
+    'gives the values, shape and strides that numpy gives, also of a slice of a slice',
+    async () => {
+      const cases = arrayCase(shapeUpTo(600)).chain((from) =>
+        fc.tuple(fc.constant(from), sliceItems(from.shape), fc.gen()),
+      );
+      await fc.assert(
+        fc.asyncProperty(cases, ([from, first, choose]) =>
+          withArray(from, async (array) => {
+            const once = array.slice(...first);
+            const second = choose(sliceItems, once.shape);
+            const twice = once.slice(...second);
+            expect(contentOf(once)).toEqual(await numpy.ask<Content>({ name: array.name, indices: [first] }));
+            expect(contentOf(twice)).toEqual(await numpy.ask<Content>({ name: array.name, indices: [first, second] }));
+          }),
+        ),
+        runs(600),
+      );
+    },
+    timeoutMs,
+  );
 
   test('gives a view: what is written through it is in the array, for numpy too', async () => {
     const array = ndshm.create(freshName(), { shape: [4, 6], dtype: 'int16', ephemeral: true });

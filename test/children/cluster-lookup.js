@@ -6,7 +6,12 @@ const ndshm = require('ndshm');
 const name = process.argv[2];
 
 async function primary() {
-  ndshm.fromArray(name, Float64Array.from({ length: 1000 }, (_, n) => n)).close();
+  ndshm
+    .fromArray(
+      name,
+      Float64Array.from({ length: 1000 }, (_, n) => n),
+    )
+    .close();
   const workers = Array.from({ length: 2 }, () => cluster.fork());
   await Promise.all(workers.map((worker) => once(worker, 'message'))); // each says that it is ready
   const ask = async (index) =>
@@ -19,7 +24,13 @@ async function primary() {
     );
   const before = await ask(41);
   const swapped = Promise.all(workers.map((worker) => once(worker, 'message')));
-  ndshm.fromArray(name, Float64Array.from({ length: 1000 }, (_, n) => -n), { ifExists: 'replace' }).close();
+  ndshm
+    .fromArray(
+      name,
+      Float64Array.from({ length: 1000 }, (_, n) => -n),
+      { ifExists: 'replace' },
+    )
+    .close();
   await swapped;
   const after = await ask(41);
   process.stdout.write(JSON.stringify({ before, after }));

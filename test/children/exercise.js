@@ -77,7 +77,7 @@ ndshm.gc();
 
 if (isMainThread) {
   const threads = Array.from({ length: 4 }, () => new Worker(__filename));
-  Promise.all(threads.map((thread) => once(thread, 'exit'))).then((codes) => {
+  void Promise.all(threads.map((thread) => once(thread, 'exit'))).then((codes) => {
     process.exitCode = Math.max(...codes.flat());
     globalThis.kept.close();
     ndshm.gc();

@@ -70,4 +70,4 @@ async function main() {
   process.disconnect();
 }
 
-main();
+void main();

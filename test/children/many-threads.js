@@ -41,5 +41,5 @@ function thread({ name, ending }) {
   if (ending === 'terminate') setInterval(() => {}, 1000);
 }
 
-if (isMainThread) main(process.argv.slice(2));
+if (isMainThread) void main(process.argv.slice(2));
 else thread(workerData);

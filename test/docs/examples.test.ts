@@ -28,7 +28,9 @@ function readmeBlocks(): Example[] {
 }
 
 function docstringExamples(): Example[] {
-  const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+  const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
   return files.flatMap((file) => {
     const comments = readFileSync(join(root, 'lib', file), 'utf8').match(/\/\*\*[\s\S]*?\*\//g) ?? [];
     return comments.flatMap((comment) =>

@@ -27,28 +27,79 @@ export interface ArrayCase {
 const integers = (low: number, high: number): fc.Arbitrary<readonly Part[]> =>
   fc.oneof(
     fc.array(fc.integer({ min: Math.max(low, -50), max: Math.min(high, 50) }), { minLength: 1, maxLength: 30 }),
-    fc.array(fc.oneof(fc.integer({ min: low, max: high }), fc.constantFrom(low, high, 0)), { minLength: 1, maxLength: 30 }),
+    fc.array(fc.oneof(fc.integer({ min: low, max: high }), fc.constantFrom(low, high, 0)), {
+      minLength: 1,
+      maxLength: 30,
+    }),
   );
 
 const bigIntegers = (low: bigint, high: bigint): fc.Arbitrary<readonly Part[]> =>
   fc.oneof(
     fc.array(fc.bigInt({ min: 0n, max: 99n }), { minLength: 1, maxLength: 30 }),
-    fc.array(fc.oneof(fc.bigInt({ min: low, max: high }), fc.constantFrom(low, high, 0n)), { minLength: 1, maxLength: 30 }),
+    fc.array(fc.oneof(fc.bigInt({ min: low, max: high }), fc.constantFrom(low, high, 0n)), {
+      minLength: 1,
+      maxLength: 30,
+    }),
   );
 
 const special = fc.constantFrom(
-  Number.NaN, Infinity, -Infinity, 0, -0, 5e-324, 1e-45, 6e-8, 2 ** -14, 2 ** -126, 2 ** -9, 3 * 2 ** -9, 2 ** -27,
-  0.1, 1 / 3, 1e-4, 9.9999e-5, 99.5, 999.5, 999.9999999, 1000, 1e6, 999999, 1e8, 99999999, 1e16, 65504, 3.4e38, 1.7e308,
+  Number.NaN,
+  Infinity,
+  -Infinity,
+  0,
+  -0,
+  5e-324,
+  1e-45,
+  6e-8,
+  2 ** -14,
+  2 ** -126,
+  2 ** -9,
+  3 * 2 ** -9,
+  2 ** -27,
+  0.1,
+  1 / 3,
+  1e-4,
+  9.9999e-5,
+  99.5,
+  999.5,
+  999.9999999,
+  1000,
+  1e6,
+  999999,
+  1e8,
+  99999999,
+  1e16,
+  65504,
+  3.4e38,
+  1.7e308,
 );
-const ordinary = fc.tuple(fc.integer({ min: -99999, max: 99999 }), fc.constantFrom(1, 2, 10, 100, 1024, 2 ** 20, 1e4, 3, 0.5));
+const ordinary = fc.tuple(
+  fc.integer({ min: -99999, max: 99999 }),
+  fc.constantFrom(1, 2, 10, 100, 1024, 2 ** 20, 1e4, 3, 0.5),
+);
 const floats: fc.Arbitrary<readonly Part[]> = fc.oneof(
-  fc.array(ordinary.map(([whole, divisor]) => whole / divisor), { minLength: 1, maxLength: 30 }),
+  fc.array(
+    ordinary.map(([whole, divisor]) => whole / divisor),
+    { minLength: 1, maxLength: 30 },
+  ),
   fc.array(fc.integer({ min: -9, max: 9 }), { minLength: 1, maxLength: 30 }),
-  fc.array(fc.integer({ min: -(2 ** 30), max: 2 ** 30 }).map((n) => n * 2 ** -27), { minLength: 1, maxLength: 30 }),
-  fc.array(fc.oneof(special, ordinary.map(([whole, divisor]) => whole / divisor)), { minLength: 1, maxLength: 12 }),
+  fc.array(
+    fc.integer({ min: -(2 ** 30), max: 2 ** 30 }).map((n) => n * 2 ** -27),
+    { minLength: 1, maxLength: 30 },
+  ),
+  fc.array(
+    fc.oneof(
+      special,
+      ordinary.map(([whole, divisor]) => whole / divisor),
+    ),
+    { minLength: 1, maxLength: 12 },
+  ),
   fc.array(fc.oneof(special, fc.double(), fc.float()), { minLength: 1, maxLength: 12 }),
   fc
-    .tuple(fc.integer({ min: -320, max: 308 }), fc.array(fc.integer({ min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 8 }))
+    .tuple(
+      fc.integer({ min: -320, max: 308 }),
+      fc.array(fc.integer({ min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 8 }),
+    )
     .map(([power, wholes]) => wholes.map((whole) => Number(`${whole}e${power}`))),
 );
 
@@ -86,7 +137,17 @@ export const largeShape: fc.Arbitrary<number[]> = fc.oneof(
   fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 100, max: 300 })),
   fc.tuple(fc.integer({ min: 100, max: 300 }), fc.integer({ min: 1, max: 9 })),
   fc.tuple(fc.integer({ min: 5, max: 9 }), fc.integer({ min: 5, max: 9 }), fc.integer({ min: 25, max: 60 })),
-  fc.constantFrom([1000], [1001], [10, 10, 10], [7, 11, 13], [6, 6, 6, 6], [7, 7, 7, 7], [1001, 1], [1, 1001], [0, 2000]),
+  fc.constantFrom<number[]>(
+    [1000],
+    [1001],
+    [10, 10, 10],
+    [7, 11, 13],
+    [6, 6, 6, 6],
+    [7, 7, 7, 7],
+    [1001, 1],
+    [1, 1001],
+    [0, 2000],
+  ),
 );
 
 export const arrayCase = (shapes: fc.Arbitrary<readonly number[]>): fc.Arbitrary<ArrayCase> =>
@@ -95,7 +156,9 @@ export const arrayCase = (shapes: fc.Arbitrary<readonly number[]>): fc.Arbitrary
 /** One item of a slice along an axis of this length; mostly valid. */
 export const rangeItem = (length: number): fc.Arbitrary<string> => {
   const bound = fc.option(fc.integer({ min: -length - 3, max: length + 3 }), { nil: '' });
-  const step = fc.option(fc.oneof(fc.integer({ min: 1, max: 4 }), fc.integer({ min: -4, max: -1 })), { nil: undefined });
+  const step = fc.option(fc.oneof(fc.integer({ min: 1, max: 4 }), fc.integer({ min: -4, max: -1 })), {
+    nil: undefined,
+  });
   return fc.tuple(bound, bound, step).map(([start, stop, by]) => `${start}:${stop}${by === undefined ? '' : `:${by}`}`);
 };
 
@@ -104,15 +167,27 @@ export const sliceItems = (shape: readonly number[]): fc.Arbitrary<ndshm.SliceIt
   const axisItem = (length: number): fc.Arbitrary<ndshm.SliceItem> =>
     length === 0
       ? rangeItem(0)
-      : fc.oneof({ weight: 4, arbitrary: rangeItem(length) }, { weight: 1, arbitrary: fc.integer({ min: -length, max: length - 1 }) });
+      : fc.oneof(
+          { weight: 4, arbitrary: rangeItem(length) },
+          { weight: 1, arbitrary: fc.integer({ min: -length, max: length - 1 }) },
+        );
   return fc
-    .record({ first: fc.nat(shape.length), skipped: fc.nat(shape.length), newAxes: fc.array(fc.nat(5), { maxLength: 2 }) })
+    .record({
+      first: fc.nat(shape.length),
+      skipped: fc.nat(shape.length),
+      newAxes: fc.array(fc.nat(5), { maxLength: 2 }),
+    })
     .chain(({ first, skipped, newAxes }) => {
       const after = Math.min(first + skipped, shape.length);
       return fc
-        .tuple(fc.tuple(...shape.slice(0, first).map(axisItem)), fc.boolean(), fc.tuple(...shape.slice(after).map(axisItem)))
+        .tuple(
+          fc.tuple(...shape.slice(0, first).map(axisItem)),
+          fc.boolean(),
+          fc.tuple(...shape.slice(after).map(axisItem)),
+        )
         .map(([before, dots, behind]) => {
-          const items: ndshm.SliceItem[] = dots || after > first ? [...before, '...', ...behind] : [...before, ...behind];
+          const items: ndshm.SliceItem[] =
+            dots || after > first ? [...before, '...', ...behind] : [...before, ...behind];
           for (const at of newAxes) items.splice(Math.min(at, items.length), 0, null);
           return items;
         });

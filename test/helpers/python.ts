@@ -5,10 +5,13 @@ import { resolve } from 'node:path';
 // NDSHM_PYTHON, the project's own virtual environment (made by .ci/run), or whatever python3 has numpy.
 const candidates = [process.env['NDSHM_PYTHON'], resolve(__dirname, '../../.venv/bin/python'), 'python3'];
 
+// Older ones print some numbers otherwise, and do not say shapes.
+const recentNumpy = 'import numpy; assert tuple(map(int, numpy.__version__.split(".")[:2])) >= (2, 3)';
+
 function findPython(): string | undefined {
   for (const candidate of candidates) {
     if (candidate === undefined || (candidate.includes('/') && !existsSync(candidate))) continue;
-    if (spawnSync(candidate, ['-c', 'import numpy']).status === 0) return candidate;
+    if (spawnSync(candidate, ['-c', recentNumpy]).status === 0) return candidate;
   }
   if (process.env['CI'] === 'true') throw new Error('CI needs a Python with numpy; .ci/run installs one');
   return undefined;

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 
-const prefix = `ndshm-test-${process.pid}-`;
+// One process runs several test files, each with a module registry of its own.
+const prefix = `ndshm-test-${process.pid}-${randomBytes(3).toString('hex')}-`;
 let count = 0;
 
 /** A segment name that no other test uses. Whatever is left under it is removed after the test file. */

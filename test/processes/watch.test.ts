@@ -84,6 +84,21 @@ describe('watch', () => {
     expect(() => ndshm.watch(freshName(), { signal: controller.signal })).toThrow(/aborted/);
   });
 
+  test('takes no notice of those who open and close the same array', async () => {
+    const name = freshName();
+    make(name, 1);
+    const watch = ndshm.watch(name);
+    const waiting = nextValue(watch);
+    for (let n = 0; n < 20; n++) {
+      ndshm.open(name).close();
+      await new Promise(setImmediate);
+    }
+    make(name, 2);
+    expect(await waiting).toBe(2);
+    await watch.return?.();
+    ndshm.unlink(name);
+  });
+
   test('gives arrays in the mode asked for', async () => {
     const name = freshName();
     const watch = ndshm.watch(name, { mode: 'r+' });

@@ -6,19 +6,19 @@ import {
   hasErrno,
   rangeError,
   stateError,
-  typeError,
-  wasReplaced,
   wrongKind,
 } from '../errors';
-import { booleanOption, checkName, checkOptions, integerIn, type Mode, modes, oneOf } from '../options';
-import { Attachment, type AttachmentSpec } from './attachment';
+import { booleanOption, checkName, checkOptions, oneOf } from '../options';
+import { Attachment } from './attachment';
 import { gc, reapOnce } from './directory';
-import { type DType, type DTypeSpec, type DTypes, specOf, specOfTypedArray } from './dtype';
+import { type DType, type DTypes, specOfTypedArray } from './dtype';
+import { checkElements, type ElementsSpec } from './elements-spec';
 import { inferDType, type Nested, nestedShape } from './nested';
 import { formatHeader } from './npy';
-import { checkExtent, checkOwner, type Facts, factsOf, readHeader } from './segment-file';
+import { busyError, open, patience } from './open';
+import { checkOwner, isOpened, openFile } from './segment-file';
+import { checkedByteLength, type Order, sizeOf } from './shape';
 import { SharedArray } from './shared-array';
-import { checkedByteLength, checkShape, type Order, sizeOf } from './shape';
 
 const { layout } = binding;
 
@@ -55,10 +55,7 @@ export interface CreateOptions<D extends DType = DType> extends PublishOptions {
 const publishKeys = ['ifExists', 'ephemeral', 'allowForeignOwner'] as const;
 
 /** What a new segment shall hold. */
-interface Draft {
-  readonly spec: DTypeSpec;
-  readonly shape: readonly number[];
-  readonly order: Order;
+interface Draft extends ElementsSpec {
   /** The elements' bytes in memory order; null = zeros. */
   readonly source: Uint8Array | null;
   readonly init?: ((array: SharedArray) => void) | undefined;
@@ -115,21 +112,19 @@ function publish(name: string, draft: Draft, options: PublishOptions): SharedArr
   reapOnce();
   for (let attempt = 0; attempt < patience; attempt++) {
     // Looked up before the work of filling; the link or rename at the end is what decides.
-    const existing = new binding.Segment();
-    const missing = existing.open(name, false);
-    const { owner } = factsOf(existing);
-    existing.close(null);
-    if (missing === undefined) {
+    const existing = openFile(name, false);
+    if (isOpened(existing)) {
+      existing.segment.close(null);
       if (ifExists === 'error') throw existsError(name);
-      checkOwner(name, owner, allowForeignOwner);
+      checkOwner(name, existing.facts, allowForeignOwner);
       if (ifExists === 'open') {
         const opened = openExisting(name, draft, allowForeignOwner);
         if (opened === undefined) continue;
         return opened;
       }
-    } else if (!hasErrno(missing, 'ENOENT')) {
-      if (ifExists === 'error' && isTaken(missing)) throw existsError(name);
-      throw failureError(missing, { directory: layout.directory, name });
+    } else if (!hasErrno(existing, 'ENOENT')) {
+      if (ifExists === 'error' && isTaken(existing)) throw existsError(name);
+      throw failureError(existing, { directory: layout.directory, name });
     }
     const attachment = allocate(draft, name, ephemeral);
     // Before it has its name: an array that is too large for this runtime leaves nothing.
@@ -143,9 +138,6 @@ function publish(name: string, draft: Draft, options: PublishOptions): SharedArr
   throw busyError(name);
 }
 
-const patience = 100;
-const busyError = (name: string): CodedError =>
-  stateError('ERR_NDSHM_BUSY', `The name '${name}' keeps being replaced or removed; try again`);
 const existsError = (name: string): CodedError =>
   failureError(
     { status: 1, errno: 17, syscall: 'linkat', found: 0, expected: 0 },
@@ -197,19 +189,11 @@ export function create<D extends DType = 'float64'>(name: string, options: Creat
   );
   if (init !== undefined && typeof init !== 'function') throw wrongKind('a function', 'init', init);
   const draft: Draft = {
-    ...draftGeometry(shape, dtype, order),
+    ...checkElements(shape, dtype, order),
     source: null,
     init: init as ((array: SharedArray) => void) | undefined,
   };
   return publish(name, draft, rest) as SharedArray<D>;
-}
-
-function draftGeometry(shape: unknown, dtype: unknown, order: unknown): { spec: DTypeSpec; shape: readonly number[]; order: Order } {
-  return {
-    spec: specOf(dtype ?? 'float64'),
-    shape: checkShape(shape),
-    order: order === undefined ? 'C' : oneOf(order, ['C', 'F'], 'order'),
-  };
 }
 
 export interface FromArrayOptions<D extends DType = DType> extends PublishOptions {
@@ -220,11 +204,13 @@ export interface FromArrayOptions<D extends DType = DType> extends PublishOption
   readonly order?: Order;
 }
 
+// The dtypes that a typed array tells by its class; float16's may be that of uint16.
+type PlainDType = Exclude<DType, 'bool' | 'float16' | 'complex64' | 'complex128'>;
+type TypedArrayDType<T> = { [D in PlainDType]: T extends DTypes[D]['data'] ? D : never }[PlainDType];
+
 /** The dtype that a source has by itself. */
-export type DTypeOf<T> = T extends SharedArray<infer D> ? D
-  : T extends ArrayBufferView
-    ? { [D in DType]: DTypes[D]['data'] extends T ? (D extends 'bool' | 'complex64' | 'complex128' ? never : D) : never }[DType]
-    : DType;
+export type DTypeOf<T> =
+  T extends SharedArray<infer D> ? D : [TypedArrayDType<T>] extends [never] ? DType : TypedArrayDType<T>;
 
 /**
  * Creates an array from a typed array, a SharedArray or nested arrays, as a copy; complete before it has its name.
@@ -251,7 +237,11 @@ export function fromArray(
   options?: FromArrayOptions,
 ): SharedArray {
   checkName(name);
-  const { dtype, shape, order, ...rest } = checkOptions(options, ['dtype', 'shape', 'order', ...publishKeys], 'fromArray()');
+  const { dtype, shape, order, ...rest } = checkOptions(
+    options,
+    ['dtype', 'shape', 'order', ...publishKeys],
+    'fromArray()',
+  );
   const typed = specOfTypedArray(source);
   const isShared = source instanceof SharedArray;
   if (!isShared && typed === undefined && !Array.isArray(source) && typeof source === 'object') {
@@ -259,31 +249,42 @@ export function fromArray(
   }
   const whole = isShared ? source.shape : typed !== undefined ? [(source as Uint8Array).length] : nestedShape(source);
   const type = dtype ?? (isShared ? source.dtype : (typed?.name ?? inferDType(source, whole)));
-  const geometry = draftGeometry(shape ?? whole, type, order);
+  const geometry = checkElements(shape ?? whole, type, order);
   // Both complex dtypes take typed arrays of alternating re and im.
   const entries = typed === undefined ? 1 : geometry.spec.lanes;
   const count = sizeOf(whole) / entries;
   const given = shape === undefined && entries === 2 ? { ...geometry, shape: Object.freeze([count]) } : geometry;
-  if (sizeOf(given.shape) !== count) {
-    throw rangeError('ERR_NDSHM_SHAPE', `A source of ${count} elements does not fill the shape (${given.shape.join(', ')})`);
+  if (!Number.isInteger(count) || sizeOf(given.shape) !== count) {
+    throw rangeError(
+      'ERR_NDSHM_SHAPE',
+      `A source of ${count} elements does not fill the shape (${given.shape.join(', ')})`,
+    );
   }
   // The bytes as they are, where that is what is asked for: copied by native code into fresh pages.
   const bytewise =
     typed !== undefined &&
-    (typed === given.spec || (given.spec.lanes === 2 && typed.kind === 'float' && typed.itemBytes * 2 === given.spec.itemBytes)) &&
+    (typed === given.spec ||
+      (given.spec.lanes === 2 && typed.kind === 'float' && typed.itemBytes * 2 === given.spec.itemBytes)) &&
     (given.order === 'C' || given.shape.length < 2);
   const draft: Draft = bytewise
     ? { ...given, source: bytesOf(source as ArrayBufferView) }
-    : { ...given, source: null, init: (array) => fillFrom(array, source, isShared || typed !== undefined ? undefined : whole) };
+    : { ...given, source: null, init: (array) => fillFrom(array, source, whole) };
   return publish(name, draft, rest);
 }
 
-function fillFrom(array: SharedArray, source: unknown, nested: readonly number[] | undefined): void {
-  const target = nested === undefined || nested.join() === array.shape.join() ? array : array.reshape(nested);
-  if (source instanceof SharedArray && source.shape.join() !== array.shape.join()) {
+/** From a source of another shape in C order, by way of its elements in a row. */
+function fillFrom(array: SharedArray, source: unknown, shape: readonly number[]): void {
+  if (ArrayBuffer.isView(source) || shape.join() === array.shape.join()) {
+    array.copyFrom(source as ArrayBufferView);
+  } else if (source instanceof SharedArray) {
     array.copyFrom(source.toTypedArray() as ArrayBufferView);
   } else {
-    target.copyFrom(source as ArrayBufferView);
+    const row = anonymous({ shape, dtype: array.dtype });
+    try {
+      array.copyFrom(row.copyFrom(source as Nested<unknown>).data as ArrayBufferView);
+    } finally {
+      row.close();
+    }
   }
 }
 
@@ -304,121 +305,7 @@ export interface AnonymousOptions<D extends DType = DType> {
  */
 export function anonymous<D extends DType = 'float64'>(options: AnonymousOptions<D>): SharedArray<D> {
   const { shape, dtype, order } = checkOptions(options, ['shape', 'dtype', 'order'], 'anonymous()');
-  return new SharedArray(allocate({ ...draftGeometry(shape, dtype, order), source: null }, null, false)) as SharedArray<D>;
-}
-
-/** Opens, has `describe` say what is to be mapped, and attaches; again if the name was replaced meanwhile. */
-function openSegment(
-  name: string | null,
-  openIt: (segment: Segment) => Failure | undefined,
-  allowForeignOwner: boolean,
-  describe: (segment: Segment, facts: Facts) => AttachmentSpec,
-): SharedArray {
-  const subject: FailureSubject = { directory: layout.directory, name };
-  for (let attempt = 0; attempt < patience; attempt++) {
-    const segment = new binding.Segment();
-    const failure = openIt(segment);
-    if (failure !== undefined) throw failureError(failure, subject);
-    let spec: AttachmentSpec;
-    try {
-      const facts = factsOf(segment);
-      checkOwner(name, facts.owner, allowForeignOwner);
-      spec = describe(segment, facts);
-    } catch (error) {
-      segment.close(null);
-      throw error;
-    }
-    const attachment = Attachment.attach(segment, spec);
-    if (attachment instanceof Attachment) return new SharedArray(attachment);
-    if (!wasReplaced(attachment)) throw failureError(attachment, { ...subject, wantedBytes: spec.dataBytes });
-  }
-  throw busyError(String(name));
-}
-
-function describeNpy(segment: Segment, facts: Facts, name: string | null, mode: Mode): AttachmentSpec {
-  const who = name ?? 'anonymous';
-  const header = readHeader(segment, who);
-  checkExtent(who, header.spec, header.dataOffset, header.dataBytes, facts.size);
-  return { name, mode, raw: false, ...header };
-}
-
-export interface OpenOptions {
-  /** 'r' (default) read-only, 'r+' shared and writable, 'c' copy-on-write: writes are this array's alone. */
-  readonly mode?: Mode;
-  /** Open a segment of another user. Default false. */
-  readonly allowForeignOwner?: boolean;
-}
-
-/**
- * Opens an array by name: one of ndshm's, or any .npy file that lies in /dev/shm. Maps it, whatever its size, without
- * copying or reading it. Does not block.
- * Errors: ENOENT, EACCES, EMFILE, ERR_NDSHM_HEADER, ERR_NDSHM_TRUNCATED, ERR_NDSHM_DTYPE, ERR_NDSHM_FOREIGN_OWNER,
- * ERR_NDSHM_CONTROL_VERSION, ERR_NDSHM_CONTROL_CORRUPT, ERR_NDSHM_PEERS_FULL, ERR_NDSHM_TOO_LARGE.
- * @example
- * ndshm.fromArray('prices', [1.5, 2.5]).close();
- * const prices = ndshm.open('prices');
- * console.log(prices.get(0)); // 1.5
- * prices.close();
- * ndshm.unlink('prices');
- */
-export function open<D extends DType = DType>(name: string, options?: OpenOptions): SharedArray<D> {
-  checkName(name);
-  const { mode, allowForeignOwner } = checkOptions(options, ['mode', 'allowForeignOwner'], 'open()');
-  const how = mode === undefined ? 'r' : oneOf(mode, modes, 'mode');
-  return openSegment(
-    name,
-    (segment) => segment.open(name, how === 'r+'),
-    booleanOption(allowForeignOwner, 'allowForeignOwner'),
-    (segment, facts) => describeNpy(segment, facts, name, how),
-  ) as SharedArray<D>;
-}
-
-/** @internal Attaches an anonymous segment through a descriptor that fork() passed. */
-export function openDescriptor(fd: number, mode: Mode): SharedArray {
-  return openSegment(
-    null,
-    (segment) => segment.openDescriptor(fd, mode === 'r+'),
-    true,
-    (segment, facts) => describeNpy(segment, facts, null, mode),
-  );
-}
-
-export interface OpenRawOptions<D extends DType = DType> extends OpenOptions {
-  readonly dtype: D;
-  /** Default: one dimension, all whole elements from byteOffset to the end of the file. */
-  readonly shape?: number | readonly number[];
-  /** Where the elements start, in bytes; a multiple of the element's alignment. Default 0. */
-  readonly byteOffset?: number;
-  readonly order?: Order;
-}
-
-/**
- * Opens raw shared memory that somebody else made, such as Python's SharedMemory, as an array of the given dtype and
- * shape. Nothing in it is interpreted. In mode 'r+' its pages are reserved first (ENOSPC), since such segments are
- * often sparse. Errors: as for open(), and ERR_NDSHM_ALIGNMENT.
- * @example
- * require('node:fs').writeFileSync('/dev/shm/raw', Buffer.alloc(16 + 240));
- * const raw = ndshm.openRaw('raw', { dtype: 'float64', shape: [10, 3], byteOffset: 16, mode: 'r+' });
- * raw.close();
- * ndshm.unlink('raw');
- */
-export function openRaw<D extends DType>(name: string, options: OpenRawOptions<D>): SharedArray<D> {
-  checkName(name);
-  const checked = checkOptions(options, ['dtype', 'shape', 'byteOffset', 'order', 'mode', 'allowForeignOwner'], 'openRaw()');
-  const { dtype, shape, byteOffset = 0, order, mode, allowForeignOwner } = checked;
-  if (dtype === undefined) throw typeError('ERR_NDSHM_INVALID_ARGUMENT', 'openRaw() needs the option dtype');
-  const how = mode === undefined ? 'r' : oneOf(mode, modes, 'mode');
-  const offset = integerIn(byteOffset, 0, Number.MAX_SAFE_INTEGER, 'byteOffset');
-  return openSegment(
-    name,
-    (segment) => segment.open(name, how === 'r+'),
-    booleanOption(allowForeignOwner, 'allowForeignOwner'),
-    (_segment, facts) => {
-      const rest = Math.floor(Math.max(0, facts.size - offset) / specOf(dtype).itemBytes);
-      const geometry = draftGeometry(shape ?? [rest], dtype, order);
-      const dataBytes = checkedByteLength(geometry.shape, geometry.spec.itemBytes);
-      checkExtent(name, geometry.spec, offset, dataBytes, facts.size);
-      return { name, mode: how, raw: true, dataOffset: offset, dataBytes, ...geometry };
-    },
+  return new SharedArray(
+    allocate({ ...checkElements(shape, dtype, order), source: null }, null, false),
   ) as SharedArray<D>;
 }

@@ -1,0 +1,57 @@
+// npm run bench [-- --quick] [-- --only NAME] [-- --json FILE]
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import * as attach from './attach.mjs';
+import * as create from './create.mjs';
+import * as elementAccess from './element-access.mjs';
+import * as freshPages from './fresh-pages.mjs';
+import * as memory from './memory.mjs';
+import { describeMachine } from './support/machine.mjs';
+import { killAll } from './support/processes.mjs';
+import { detailTable, judge, tableOf } from './support/report.mjs';
+import { removeSegments } from './support/segments.mjs';
+
+const claims = { attach, 'element-access': elementAccess, 'fresh-pages': freshPages, create, memory };
+
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'string' },
+    only: { type: 'string', multiple: true },
+    quick: { type: 'boolean', default: false },
+  },
+});
+const chosen = options.only ?? Object.keys(claims);
+const unknown = chosen.find((name) => !Object.hasOwn(claims, name));
+if (unknown !== undefined) {
+  console.error(`--only ${unknown}: known are ${Object.keys(claims).join(', ')}`);
+  process.exit(2);
+}
+
+process.on('exit', removeSegments);
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+]) {
+  process.on(signal, () => {
+    killAll();
+    process.exit(code);
+  });
+}
+
+const machine = await describeMachine();
+const rows = [];
+const tables = [];
+for (const name of chosen) {
+  const { title, measure } = claims[name];
+  const progress = (text) => console.error(`${name}: ${text}`);
+  const measured = await measure({ quick: options.quick, progress });
+  rows.push(...measured.rows.map((row) => judge({ claim: title, ...row })));
+  tables.push(...(measured.tables ?? []));
+}
+
+for (const [what, value] of Object.entries(machine)) console.log(`${what.padEnd(11)} ${value}`);
+for (const table of tables) console.log(`\n${detailTable(table)}`);
+console.log(`\n${tableOf(rows)}`);
+if (options.quick) console.log('\n--quick: too few repetitions to be quoted.');
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ machine, rows, tables }, null, 2)}\n`);

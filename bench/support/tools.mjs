@@ -1,0 +1,82 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { run, runJson } from './processes.mjs';
+
+const bench = fileURLToPath(new URL('..', import.meta.url));
+export const cache = resolve(bench, '../.cache');
+
+const compiled = new Map();
+
+/** The program compiled from bench/native/<name>.c. */
+export function compileC(name) {
+  if (!compiled.has(name)) {
+    const folder = join(cache, 'bench');
+    mkdirSync(folder, { recursive: true });
+    const program = join(folder, name);
+    const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-pthread'];
+    compiled.set(
+      name,
+      run('cc', [...flags, '-o', program, join(bench, 'native', `${name}.c`)]).then(() => program),
+    );
+  }
+  return compiled.get(name);
+}
+
+async function searchPython() {
+  const candidates = [process.env.NDSHM_PYTHON, resolve(bench, '../.venv/bin/python'), 'python3'];
+  for (const candidate of candidates.filter(Boolean)) {
+    const found = await runJson(candidate, [
+      '-c',
+      'import json, platform, numpy; print(json.dumps({"python": platform.python_version(), "numpy": numpy.__version__}))',
+    ]).catch(() => undefined);
+    if (found !== undefined) return { command: candidate, ...found };
+  }
+  return undefined;
+}
+
+let python;
+/** A Python with numpy; undefined if there is none. */
+export function findPython() {
+  python ??= searchPython();
+  return python;
+}
+
+/** Runs a Python file of bench/measured; it prints one JSON value. */
+export async function runPython(file, args) {
+  const { command } = await findPython();
+  return runJson(command, [join(bench, 'measured', file), JSON.stringify(args)]);
+}
+
+// Both peers compile on installation, and both ask for a C++ older than Node's own headers do.
+async function installPeer(name) {
+  const folder = join(cache, 'bench-peers', name.replace(/\W+/g, '-'));
+  const entry = join(folder, 'node_modules', name);
+  const load = () => run(process.execPath, ['-e', `require(${JSON.stringify(entry)})`]);
+  if (existsSync(entry)) {
+    const works = await load().then(
+      () => true,
+      () => false,
+    );
+    if (works) return { entry };
+  }
+  mkdirSync(folder, { recursive: true });
+  const prefix = resolve(dirname(process.execPath), '..');
+  const headers = existsSync(join(prefix, 'include/node/node.h')) ? { npm_config_nodedir: prefix } : {};
+  const args = ['install', '--prefix', folder, '--ignore-scripts=false', '--no-audit', '--no-fund', name];
+  try {
+    const env = { ...process.env, CXXFLAGS: '-std=c++17', ...headers };
+    await run('npm', args, { cwd: folder, env, timeoutMs: 5 * 60_000 });
+    await load();
+    return { entry };
+  } catch {
+    return { missing: 'could not be built here' };
+  }
+}
+
+const peers = new Map();
+/** An npm package to compare with: where to require it from, or why it is `missing`. */
+export function findPeer(name) {
+  if (!peers.has(name)) peers.set(name, installPeer(name));
+  return peers.get(name);
+}
