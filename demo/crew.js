@@ -26,7 +26,7 @@ class Crew {
 
   async ask(worker, request) {
     const answer = once(worker, 'message');
-    worker.send(request);
+    worker.send(request, () => {}); // if it fails the worker is dead, which its exit says better
     const [{ result }] = await Promise.race([answer, this.#broken]);
     return result;
   }
