@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "measure.h"
@@ -30,25 +31,29 @@ static void lock(int fd, short type, off_t byte) {
 
 static void create_and_close(const char *path, const char *header) {
   struct stat stat;
+  struct statfs room;
+  char control[64];
   char self[32];
   int missing = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
   if (missing >= 0) exit(1);
   int fd = (int)must("open", open("/dev/shm/", O_TMPFILE | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600));
+  must("fstatfs", fstatfs(fd, &room));
   must("ftruncate", ftruncate(fd, CONTROL_AT + CONTROL_BYTES));
   must("fallocate", fallocate(fd, 0, CONTROL_AT, CONTROL_BYTES));
   must("pwrite", pwrite(fd, header, HEADER_BYTES, 0));
-  char *control = map(fd, CONTROL_BYTES, CONTROL_AT);
   char *data = map(fd, DATA_BYTES, HEADER_BYTES);
   must("fallocate", fallocate(fd, 0, HEADER_BYTES, DATA_BYTES));
-  must("getrandom", getrandom(control + 32, 16, 0));
+  must("getrandom", getrandom(control, 16, 0));
+  must("pwrite", pwrite(fd, control, sizeof control, CONTROL_AT));
   lock(fd, F_WRLCK, FIRST_SLOT);
-  *(pid_t *)(control + 4096) = getpid();
-  *(long *)(control + 4104) = syscall(SYS_gettid);
+  must("pread", pread(fd, control, sizeof control, CONTROL_AT + 4096));
+  *(pid_t *)control = getpid();
+  *(long *)(control + 8) = syscall(SYS_gettid);
+  must("pwrite", pwrite(fd, control, sizeof control, CONTROL_AT + 4096));
   must("fstat", fstat(fd, &stat));
   snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
   must("linkat", linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
   must("munmap", munmap(data, DATA_BYTES));
-  must("munmap", munmap(control, CONTROL_BYTES));
   must("close", close(fd));
 }
 

@@ -165,7 +165,7 @@ Result<void> Segment::join(const Attachment& how) noexcept {
   slot_ = *peer;
   // Only what is ephemeral is ever reaped.
   if (anonymous_ || !ephemeral_) return {};
-  auto now = factsNow();
+  auto now = factsOf(fd_.get());
   if (!now) return now.error();
   if (now->links == 0) return failure(Status::kReplaced);
   return {};

@@ -60,18 +60,14 @@ class Segment {
   Result<UniqueFd> share() noexcept;
 
   const FileFacts& facts() const noexcept { return facts_; }
-  // As they are now, without looking up the name again.
-  Result<FileFacts> factsNow() const noexcept { return factsOf(fd_.get()); }
   Result<size_t> read(void* into, size_t byteLength, uint64_t offset) const noexcept;
   // Verifies the control block of an opened segment; false = it has none.
   Result<bool> readControl(uint64_t dataOffset, uint64_t dataBytes, ControlHeader& header) const noexcept;
 
   uint8_t* data() const noexcept { return data_.data(); }
   uint64_t dataBytes() const noexcept { return data_.byteLength(); }
-  uint32_t slot() const noexcept { return slot_; }
   int descriptor() const noexcept { return fd_.get(); }
   bool ephemeral() const noexcept { return ephemeral_; }
-  bool writable() const noexcept { return writable_; }
   bool faulted() const noexcept { return dataGuard_.faulted(); }
 
   // Leaves the peers and closes the file; the last peer of an ephemeral segment takes its name away. The elements
