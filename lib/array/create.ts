@@ -61,16 +61,11 @@ interface Draft extends ElementsSpec {
   readonly init?: ((array: SharedArray) => void) | undefined;
 }
 
-function headerOf(draft: Draft): { header: Uint8Array; dataBytes: number } {
-  return {
-    dataBytes: checkedByteLength(draft.shape, draft.spec.itemBytes),
-    header: formatHeader(draft.spec, draft.order, draft.shape, layout.headerBytes),
-  };
-}
-
 /** A complete segment without a name, filled by `draft`. */
 function allocate(draft: Draft, name: string | null, ephemeral: boolean): Attachment {
-  const { header, dataBytes } = headerOf(draft);
+  const { spec, shape, order } = draft;
+  const dataBytes = checkedByteLength(shape, spec.itemBytes);
+  const header = formatHeader(spec, order, shape, layout.headerBytes);
   const subject: FailureSubject = { directory: layout.directory, name, wantedBytes: dataBytes };
   const flags = ephemeral ? layout.ephemeralFlag : 0;
   const attempt = (): Segment | Failure => {
@@ -81,7 +76,6 @@ function allocate(draft: Draft, name: string | null, ephemeral: boolean): Attach
   // What crashes have left may be all that is in the way.
   if ('status' in made && hasErrno(made, 'ENOSPC') && gc().length > 0) made = attempt();
   if ('status' in made) throw failureError(made, subject);
-  const { spec, shape, order } = draft;
   const attachment = Attachment.ofNew(made, {
     name,
     mode: 'r+',
