@@ -56,19 +56,81 @@ export declare class Segment {
   close(buffer: ArrayBuffer | null): void;
 }
 
+/** `Access` of native/core/rwlock.h. 3 = to write, with the word taken already: wait for the readers inside. */
+export type AccessNumber = 1 | 2 | 3;
+/** `Entry` of native/core/rwlock.h: 0 = not yet, 1 = inside, 2 = inside, and the data may be half-written. */
+export type EntryNumber = 0 | 1 | 2;
+/** `Change` of native/core/rwlock.h: 0 = not yet, 1 = changed, 2 = a watched peer has died. */
+export type ChangeNumber = 0 | 1 | 2;
+
+/** The lock of an attached segment. After open() succeeded and before close(), in one thread. */
+export declare class Lock {
+  constructor(segment: Segment);
+  /** The control block's words, mapped; to be called once. Undefined = the segment has none. */
+  open(): ArrayBuffer | Failure | undefined;
+  /** This attachment's; `layout.readOnlyPeer` if it may not write, which then can only look and await changes. */
+  slot(): number;
+  registerReader(): void;
+  /** Blocks. Only while nothing is held, and no enterLater() pending. */
+  enter(access: AccessNumber, timeoutMs: number): EntryNumber | Failure;
+  /** Returns at once; onEntered is called later. One at a time. */
+  enterLater(access: AccessNumber): Failure | undefined;
+  onEntered: (entry: EntryNumber | Failure) => void;
+  /** Ends enterLater(), whose outcome it returns: it may have entered already. onEntered is not called. */
+  stopEntering(): EntryNumber | Failure | undefined;
+  leaveWrite(clearAbandoned: boolean): Failure | undefined;
+  wakeDrainer(): void;
+  /** Blocks. `watched`: slot and generation by turns. */
+  awaitChange(signal: number, watched: Uint32Array, timeoutMs: number): ChangeNumber | Failure;
+  /** Returns at once; onChange is called later. One at a time. */
+  awaitChangeLater(signal: number, watched: Uint32Array, keepsAlive: boolean): Failure | undefined;
+  onChange: (change: ChangeNumber | Failure) => void;
+  /** Whether the event loop goes on for awaitChangeLater(). */
+  keepAwaiting(keepsAlive: boolean): void;
+  stopAwaiting(): ChangeNumber | Failure | undefined;
+  notifyChange(): void;
+  isDead(slot: number, generation: number): boolean | Failure;
+  /** Leaves whatever is held as this attachment's death would. */
+  abandon(): void;
+  /** Ends all waits; their callbacks are not called. */
+  close(words: ArrayBuffer): void;
+}
+
 export interface Layout {
   readonly version: number;
   readonly pageBytes: number;
   readonly headerBytes: number;
   readonly controlBytes: number;
   readonly peerSlots: number;
+  readonly peerBytes: number;
   readonly ephemeralFlag: number;
+  readonly readOnlyPeer: number;
+  /** Where words lie in the control block, in bytes; those of a peer for slot 0. */
+  readonly words: {
+    readonly writer: number;
+    readonly version: number;
+    readonly changeSignal: number;
+    readonly changeWaiters: number;
+    readonly drainWaits: number;
+    readonly readerSlots: number;
+    readonly readerFlag: number;
+    readonly generation: number;
+  };
+  readonly bits: {
+    readonly owner: number;
+    readonly readers: number;
+    readonly abandoned: number;
+    readonly watches: number;
+  };
   readonly directory: string;
   readonly temporaryPrefix: string;
 }
 
 export interface Binding {
   readonly Segment: typeof Segment;
+  readonly Lock: typeof Lock;
+  /** A full memory fence. */
+  fence(): void;
   readonly layout: Layout;
   /** One word that grows with every bus error survived in this process. */
   readonly faults: Uint32Array;

@@ -35,6 +35,17 @@ export const errorCodes = {
   ERR_NDSHM_ANONYMOUS: 'The array has no name by which another process could find it. Pass it with fork({ share }).',
   ERR_NDSHM_INHERIT:
     'What fork({ share }) passed to this process cannot be attached. Call inherited() in the forked process itself.',
+  ERR_NDSHM_NO_CONTROL:
+    'The array has no lock words: it is a plain .npy file or raw memory. Copy it into an array made by ndshm.',
+  ERR_NDSHM_TIMEOUT: 'What was waited for did not happen within timeoutMs. Nothing is held. Try again, or wait longer.',
+  ERR_NDSHM_ABANDONED:
+    'A process died while it was writing, so the data may be half-written. Write it anew with onAbandoned: "repair".',
+  ERR_NDSHM_DEADLOCK:
+    'The caller holds this lock already, and would wait for itself for ever. Do the work inside the call that holds it.',
+  ERR_NDSHM_NOT_OWNED: 'Something was released that the caller does not hold. Acquire it first.',
+  ERR_NDSHM_BROKEN_BARRIER:
+    'A party of the barrier timed out, died or called abort(). Find out why, reset() it, and start again.',
+  ERR_NDSHM_FULL: 'A table or queue of fixed size has no room for it. Make it larger, or wait until there is room.',
   ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
   ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',
   ERR_NDSHM_NO_BINARY: 'There is no compiled addon for this platform. Compile it: npx ndshm build',

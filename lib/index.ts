@@ -27,7 +27,20 @@ export { type ArrayHandle, type AttachOptions, attach } from './array/handle';
 export type { Nested } from './array/nested';
 export { type OpenOptions, type OpenRawOptions, open, openRaw } from './array/open';
 export type { Order, SliceItem } from './array/shape';
-export { SharedArray } from './array/shared-array';
+export { type ChangedOptions, SharedArray } from './array/shared-array';
 export { type WatchOptions, watch } from './array/watch';
 export { type CodedError, type ErrorCode, errorCodes } from './errors';
+export type { SyncWaitOptions, WaitOptions } from './lock/deadline';
+export type {
+  Hold,
+  OnAbandonedRead,
+  OnAbandonedWrite,
+  ReadOptions,
+  ReadSyncOptions,
+  WriteOptions,
+  WriteSyncOptions,
+} from './lock/rw-lock';
 export type { Mode } from './options';
+export { Mutex, type MutexOptions } from './sync/mutex';
+export type { NamedOptions } from './sync/named-state';
+export { RWLock } from './sync/rw-lock';

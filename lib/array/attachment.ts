@@ -9,6 +9,10 @@ import {
   typeError,
   wasReplaced,
 } from '../errors';
+import { Changes } from '../lock/changes';
+import { ControlWords } from '../lock/control-words';
+import { RwLock } from '../lock/rw-lock';
+import { Versions } from '../lock/versions';
 import type { Mode } from '../options';
 import type { Data, DTypeSpec } from './dtype';
 import { factsOf, identityOf, idOf } from './segment-file';
@@ -62,6 +66,10 @@ export class Attachment {
   #faultsSeen: number;
   #id: string | null | undefined; // undefined = not asked for yet
   readonly #atExit: WeakRef<Attachment> | undefined;
+  #control: ControlWords | undefined;
+  #lock: RwLock | undefined;
+  #changes: Changes | undefined;
+  #versions: Versions | undefined;
 
   private constructor(
     readonly spec: AttachmentSpec,
@@ -151,6 +159,32 @@ export class Attachment {
     this.#faultsSeen = binding.faults[0] as number; // somebody else's
   }
 
+  /** The control block, mapped when first asked for. Errors: ERR_NDSHM_NO_CONTROL. */
+  get control(): ControlWords {
+    this.#control ??= new ControlWords({
+      segment: this.#segment,
+      failure: { directory: binding.layout.directory, name: this.spec.name },
+      who: this.who,
+      check: () => this.check(),
+    });
+    return this.#control;
+  }
+
+  get lock(): RwLock {
+    this.#lock ??= new RwLock(this.control);
+    return this.#lock;
+  }
+
+  get changes(): Changes {
+    this.#changes ??= new Changes(this.control);
+    return this.#changes;
+  }
+
+  get versions(): Versions {
+    this.#versions ??= new Versions(this.control, this.changes);
+    return this.#versions;
+  }
+
   publish(name: string, replace: boolean): Failure | undefined {
     return this.#segment.publish(name, replace);
   }
@@ -177,6 +211,10 @@ export class Attachment {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#atExit !== undefined) openEphemeral.delete(this.#atExit);
+    // Waits end before what they wait on is unmapped.
+    this.#lock?.close();
+    this.#changes?.close();
+    this.#control?.close();
     this.#segment.close(this.#buffer);
   }
 }

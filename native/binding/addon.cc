@@ -3,8 +3,10 @@
 
 #include "../core/fault_guard.h"
 #include "../core/layout.h"
+#include "../core/peers.h"
 #include "../core/shm_name.h"
 #include "convert.h"
+#include "lock_object.h"
 #include "segment_object.h"
 
 namespace ndshm {
@@ -25,6 +27,12 @@ Napi::Value reapByName(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), *reaped);
 }
 
+// JavaScript has no fence of its own that would order plain loads and stores on weakly ordered processors.
+Napi::Value fence(const Napi::CallbackInfo& info) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return info.Env().Undefined();
+}
+
 Napi::Object layoutObject(Napi::Env env) {
   Napi::Object layout = Napi::Object::New(env);
   const auto set = [&](const char* name, uint64_t value) {
@@ -36,6 +44,30 @@ Napi::Object layoutObject(Napi::Env env) {
   set("controlBytes", kControlBytes);
   set("peerSlots", kPeerSlots);
   set("ephemeralFlag", kEphemeral);
+  set("readOnlyPeer", kReadOnlyPeer);
+  Napi::Object words = Napi::Object::New(env);
+  const auto setWord = [&](const char* name, size_t offset) {
+    words.Set(name, Napi::Number::New(env, static_cast<double>(offset)));
+  };
+  constexpr size_t lock = offsetof(ControlBlock, lock);
+  constexpr size_t peers = offsetof(ControlBlock, peers);
+  setWord("writer", lock + offsetof(LockWords, writer));
+  setWord("version", lock + offsetof(LockWords, version));
+  setWord("changeSignal", lock + offsetof(LockWords, changeSignal));
+  setWord("changeWaiters", lock + offsetof(LockWords, changeWaiters));
+  setWord("drainWaits", lock + offsetof(LockWords, drainWaits));
+  setWord("readerSlots", lock + offsetof(LockWords, readerSlots));
+  setWord("readerFlag", peers + offsetof(PeerSlot, readerFlag));
+  setWord("generation", peers + offsetof(PeerSlot, generation));
+  layout.Set("words", words);
+  set("peerBytes", sizeof(PeerSlot));
+  Napi::Object bits = Napi::Object::New(env);
+  const auto setBits = [&](const char* name, uint32_t value) { bits.Set(name, Napi::Number::New(env, value)); };
+  setBits("owner", kOwner);
+  setBits("readers", kReaders);
+  setBits("abandoned", kAbandoned);
+  setBits("watches", kWatches);
+  layout.Set("bits", bits);
   layout.Set("directory", Napi::String::New(env, kDirectory));
   layout.Set("temporaryPrefix", Napi::String::New(env, kTemporaryPrefix));
   return layout;
@@ -43,6 +75,9 @@ Napi::Object layoutObject(Napi::Env env) {
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Segment", SegmentObject::define(env));
+  env.SetInstanceData<WaitThreads>(new WaitThreads(env));
+  exports.Set("Lock", LockObject::define(env));
+  exports.Set("fence", Napi::Function::New<fence>(env, "fence"));
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
   exports.Set("layout", layoutObject(env));

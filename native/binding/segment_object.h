@@ -16,6 +16,8 @@ class SegmentObject : public Napi::ObjectWrap<SegmentObject> {
   SegmentObject(const SegmentObject&) = delete;
   SegmentObject& operator=(const SegmentObject&) = delete;
 
+  Segment* segment() const noexcept { return segment_; }
+
  private:
   Napi::Value allocate(const Napi::CallbackInfo& info);
   Napi::Value publish(const Napi::CallbackInfo& info);

@@ -56,34 +56,49 @@ static_assert(offsetof(ControlHeader, flags) == 48);
 static_assert(offsetof(ControlHeader, peerSlots) == 52);
 static_assert(offsetof(ControlHeader, createdAtNs) == 56);
 
-// Words of the reader-writer lock. Each group that different parties write has a cache line of its own.
+// Words of the reader-writer lock; docs/concurrency.md has the protocol. Each group that different parties write has a
+// cache line of its own.
 struct LockWords {
-  std::atomic<uint32_t> writer;     // 0 = free, else the owner's slot + 1; kWriterWaited set while somebody waits
-  std::atomic<uint32_t> abandoned;  // slot + 1 of an owner that died inside; cleared by the next completed write
+  std::atomic<uint32_t> writer;     // who is inside or next, and who waits: see below
+  std::atomic<uint32_t> abandoned;  // slot + 1 of the last owner that died inside
   uint8_t reservedWriter[56];
   std::atomic<uint64_t> version;         // odd while a writer is inside
-  std::atomic<uint32_t> changeSignal;    // futex: bumped by every completed write
-  std::atomic<uint32_t> changeWaiters;   // hint: nobody to wake while 0
+  std::atomic<uint32_t> changeSignal;    // futex: bumped by a completed write that finds changeWaiters set
+  std::atomic<uint32_t> changeWaiters;   // kWatches and kSleeps: nobody to tell while 0
   uint8_t reservedVersion[48];
-  std::atomic<uint32_t> readerSignal;    // futex: bumped by a reader that leaves while a writer waits
-  std::atomic<uint32_t> writersWaiting;  // readers stay out while not 0, so that a stream of them starves nobody
+  std::atomic<uint32_t> readerSignal;  // futex: bumped by whoever lowers its flag while drainWaits is set
+  std::atomic<uint32_t> drainWaits;    // 1 = the owner sleeps until all reader flags are down
   uint8_t reservedSignals[56];
+  std::atomic<uint32_t> readerSlots[8];  // bit set: this slot has read; its flag has to be looked at
+  uint8_t reservedReaders[32];
 };
-inline constexpr uint32_t kWriterWaited = uint32_t{1} << 31;
-static_assert(sizeof(LockWords) == 192);
+// The fields of LockWords::writer. All below the sign bit of an int32, where JavaScript's numbers are fast.
+inline constexpr uint32_t kOwner = 0x1FF;      // slot + 1 of the writer inside, or on its way in; 0 = nobody
+inline constexpr uint32_t kTurn = 0x1FF << 9;  // slot + 1 of the waiter that alone may enter next; 0 = anybody
+inline constexpr uint32_t kWritersWait = 1 << 24;  // a writer sleeps on this word
+inline constexpr uint32_t kReadersWait = 1 << 25;  // a reader sleeps on this word
+inline constexpr uint32_t kReaders = 1 << 26;      // some slot is registered in readerSlots; never cleared
+inline constexpr uint32_t kAbandoned = 1 << 27;    // an owner died inside; cleared by the next completed write
+inline constexpr uint32_t kTurnShift = 9;
+// Of LockWords::changeWaiters.
+inline constexpr uint32_t kWatches = 1;  // somebody has read changeSignal, and looks at it again
+inline constexpr uint32_t kSleeps = 2;   // somebody sleeps on changeSignal
+static_assert(kPeerSlots < kOwner);
+static_assert(sizeof(LockWords) == 256);
 static_assert(offsetof(LockWords, writer) == 0);
 static_assert(offsetof(LockWords, abandoned) == 4);
 static_assert(offsetof(LockWords, version) == 64);
 static_assert(offsetof(LockWords, changeSignal) == 72);
 static_assert(offsetof(LockWords, changeWaiters) == 76);
 static_assert(offsetof(LockWords, readerSignal) == 128);
-static_assert(offsetof(LockWords, writersWaiting) == 132);
+static_assert(offsetof(LockWords, drainWaits) == 132);
+static_assert(offsetof(LockWords, readerSlots) == 192);
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<uint32_t>::is_always_lock_free);
 
 // One attachment of one process or thread. Written only by whoever holds the slot's lock byte; what a reader of
 // somebody else's slot sees is a hint for people (`pid` is in the peer's own pid namespace), never an identity.
 struct PeerSlot {
-  std::atomic<uint32_t> readerFlag;  // 1 = inside a read lock
+  std::atomic<uint32_t> readerFlag;  // 1 = inside a read lock, or looking whether it may be
   std::atomic<uint32_t> used;        // 1 = has been claimed; whether its holder lives, the lock byte alone says
   std::atomic<uint32_t> generation;  // +1 at every claim
   std::atomic<uint32_t> mode;        // Mode

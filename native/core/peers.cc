@@ -1,10 +1,14 @@
 #include "peers.h"
 
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+
+#include "fault_guard.h"
+#include "rwlock.h"
 
 namespace ndshm {
 
@@ -42,11 +46,28 @@ static_assert(offsetof(SlotRecord, generation) == offsetof(PeerSlot, generation)
 static_assert(offsetof(SlotRecord, pid) == offsetof(PeerSlot, pid));
 static_assert(offsetof(SlotRecord, waitingFor) == offsetof(PeerSlot, waitingFor));
 
-// The last holder may have died with its flags up. We have its byte, so nobody else cleans up at the same time.
-Result<void> occupy(int fd, uint64_t offset, Mode mode) noexcept {
+// The last holder may have died inside the lock. We have its byte, so nobody else cleans up at the same time; and we
+// must, since from now on the kernel says that the slot's holder lives (INV4).
+Result<void> buryLastHolder(int fd, uint64_t controlOffset, uint32_t slot, const SlotRecord& last) noexcept {
+  uint32_t word = 0;
+  constexpr uint64_t wordOffset = offsetof(ControlBlock, lock) + offsetof(LockWords, writer);
+  auto read = readAt(fd, &word, sizeof word, controlOffset + wordOffset);
+  if (!read) return read.error();
+  if (!isNamed(word, slot) && last.readerFlag == 0) return {};
+  auto mapped = Mapping::map(fd, controlOffset, kControlBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
+  if (!mapped) return mapped.error();
+  const FaultGuard guard(*mapped);
+  bury(*reinterpret_cast<ControlBlock*>(mapped->data()), slot);
+  return {};
+}
+
+Result<void> occupy(int fd, uint64_t controlOffset, uint32_t slot, Mode mode) noexcept {
+  const uint64_t offset = slotOffset(controlOffset, slot);
   SlotRecord record{};
   auto read = readAt(fd, &record, sizeof record, offset);
   if (!read) return read.error();
+  auto buried = buryLastHolder(fd, controlOffset, slot, record);
+  if (!buried) return buried;
   const uint32_t generation = record.generation + 1;
   record = SlotRecord{};
   record.used = 1;
@@ -64,7 +85,7 @@ Result<uint32_t> claimOnce(int fd, uint64_t controlOffset, Mode mode, uint32_t f
     auto locked = tryLock(fd, Lock::kExclusive, kSlotLock + slot, 1);
     if (!locked) return locked.error();
     if (!*locked) continue;
-    auto occupied = occupy(fd, slotOffset(controlOffset, slot), mode);
+    auto occupied = occupy(fd, controlOffset, slot, mode);
     if (!occupied) return occupied.error();
     return slot;
   }

@@ -55,6 +55,7 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
 
   facts_ = *facts;
   slot_ = *claimed;
+  controlAt_ = controlAt;
   writable_ = true;
   anonymous_ = spec.anonymous;
   ephemeral_ = (spec.flags & kEphemeral) != 0;
@@ -159,10 +160,11 @@ Result<void> Segment::attach(const Attachment& how) noexcept {
 }
 
 Result<void> Segment::join(const Attachment& how) noexcept {
-  auto peer = writable_ ? claimSlot(fd_.get(), controlOffset(how.dataOffset, how.dataBytes), how.mode, likelyFreeSlot())
-                        : joinReadOnly(fd_.get());
+  const uint64_t controlAt = controlOffset(how.dataOffset, how.dataBytes);
+  auto peer = writable_ ? claimSlot(fd_.get(), controlAt, how.mode, likelyFreeSlot()) : joinReadOnly(fd_.get());
   if (!peer) return peer.error();
   slot_ = *peer;
+  controlAt_ = controlAt;
   // Only what is ephemeral is ever reaped.
   if (anonymous_ || !ephemeral_) return {};
   auto now = factsOf(fd_.get());
@@ -222,6 +224,22 @@ void Segment::close() noexcept {
   }
   slot_ = kNoPeer;
   fd_.reset();
+}
+
+Result<bool> Segment::mapControl() noexcept {
+  if (control_.valid()) return true;
+  if (!fd_.valid() || slot_ == kNoPeer) return false;
+  const int protection = slot_ == kReadOnlyPeer ? PROT_READ : PROT_READ | PROT_WRITE;
+  auto mapped = Mapping::map(fd_.get(), controlAt_, kControlBytes, protection, MAP_SHARED);
+  if (!mapped) return mapped.error();
+  control_ = std::move(*mapped);
+  controlGuard_ = FaultGuard(control_);
+  return true;
+}
+
+void Segment::unmapControl() noexcept {
+  controlGuard_.reset();
+  control_.reset();
 }
 
 void Segment::unmapData() noexcept {

@@ -67,8 +67,16 @@ class Segment {
   uint8_t* data() const noexcept { return data_.data(); }
   uint64_t dataBytes() const noexcept { return data_.byteLength(); }
   int descriptor() const noexcept { return fd_.get(); }
+  // The peer that this attachment is; kReadOnlyPeer where permissions allow no more.
+  uint32_t slot() const noexcept { return slot_; }
   bool ephemeral() const noexcept { return ephemeral_; }
-  bool faulted() const noexcept { return dataGuard_.faulted(); }
+  bool faulted() const noexcept { return dataGuard_.faulted() || controlGuard_.faulted(); }
+
+  // Maps the control block, read-only for a read-only peer. Not done when attaching, since most attachments take no
+  // lock. False = the file has none. It stays mapped until unmapControl().
+  Result<bool> mapControl() noexcept;
+  ControlBlock& control() const noexcept { return *reinterpret_cast<ControlBlock*>(control_.data()); }
+  void unmapControl() noexcept;
 
   // Leaves the peers and closes the file; the last peer of an ephemeral segment takes its name away. The elements
   // stay mapped until unmapData(), since a buffer may still look at them. Both may be called again.
@@ -87,12 +95,15 @@ class Segment {
   bool anonymous_ = false;
   bool ephemeral_ = false;
   uint32_t slot_ = kNoPeer;
+  uint64_t controlAt_ = 0;
   ShmPath path_;
   FileFacts facts_;
   // Destroyed from below: the guard before the mapping that it knows, the mapping before the descriptor.
   UniqueFd fd_;
   Mapping data_;
   FaultGuard dataGuard_;
+  Mapping control_;
+  FaultGuard controlGuard_;
 };
 
 }  // namespace ndshm

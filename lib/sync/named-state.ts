@@ -1,0 +1,136 @@
+import type { Attachment } from '../array/attachment';
+import { create } from '../array/create';
+import { open } from '../array/open';
+import { SharedArray } from '../array/shared-array';
+import { type CodedError, stateError } from '../errors';
+import type { Changes, PeerId } from '../lock/changes';
+import type { RwLock } from '../lock/rw-lock';
+import { booleanOption, checkName } from '../options';
+
+/** What all named primitives have in common. */
+export interface NamedOptions {
+  /** The segment belongs to its peers: gone with the last one that closes it. Default false: until unlink(). */
+  readonly ephemeral?: boolean;
+  /** Open one that belongs to another user. Default false. */
+  readonly allowForeignOwner?: boolean;
+}
+export const namedKeys = ['ephemeral', 'allowForeignOwner'] as const;
+
+export interface StateSpec {
+  /** Which primitive it is, at most 24 characters. */
+  readonly kind: string;
+  /** Int32 words of state, all 0 at first. */
+  readonly words: number;
+  /** Bytes after the words; a multiple of 8. */
+  readonly bytes?: number;
+  /** Puts down what it begins with, before the segment has its name. */
+  readonly init?: (words: Int32Array) => void;
+}
+
+// The segment is an int32 array: the kind in 6 words, how many words of state there are, one word of padding, so that
+// what follows is aligned to 8 bytes; the words, padded likewise; the bytes.
+const kindWords = 6;
+const headWords = 8;
+const evenly = (words: number): number => words + (words % 2);
+
+/**
+ * The state of a named primitive in a segment of its own: words, bytes, lock and change signal. Whoever comes first
+ * makes it, complete, in one atomic step; everybody else opens it.
+ */
+export class NamedState {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly lock: RwLock;
+  readonly changes: Changes;
+  /** This attachment's life. */
+  readonly me: PeerId;
+  readonly #array: SharedArray;
+  readonly #attachment: Attachment;
+
+  constructor(
+    readonly name: string,
+    spec: StateSpec,
+    options: NamedOptions,
+  ) {
+    checkName(name);
+    this.#array = openOrCreate(name, spec, {
+      ephemeral: booleanOption(options.ephemeral, 'ephemeral'),
+      allowForeignOwner: booleanOption(options.allowForeignOwner, 'allowForeignOwner'),
+    });
+    this.#attachment = SharedArray.attachmentOf(this.#array);
+    try {
+      const all = this.#array.data as Int32Array;
+      const count = checkedWords(name, spec.kind, all);
+      this.words = all.subarray(headWords, headWords + count);
+      const rest = all.subarray(headWords + evenly(count));
+      this.bytes = new Uint8Array(rest.buffer, rest.byteOffset, rest.byteLength);
+      const { control } = this.#attachment;
+      this.lock = this.#attachment.lock;
+      this.changes = this.#attachment.changes;
+      this.me = { slot: control.slot, generation: control.generation };
+    } catch (error) {
+      this.#array.close();
+      throw error;
+    }
+  }
+
+  get closed(): boolean {
+    return this.#attachment.closed;
+  }
+
+  /** Throws ERR_NDSHM_CLOSED, or ERR_NDSHM_TRUNCATED. */
+  check(): void {
+    this.#attachment.check();
+  }
+
+  /** Whether a peer's life is over, as the kernel knows: half a microsecond. */
+  isDead({ slot, generation }: PeerId): boolean {
+    const { control } = this.lock;
+    return control.succeed(control.native.isDead(slot, generation));
+  }
+
+  close(): void {
+    this.#array.close();
+  }
+
+  unlink(): void {
+    this.#array.unlink();
+  }
+}
+
+function openOrCreate(name: string, spec: StateSpec, options: Required<NamedOptions>): SharedArray {
+  const { ephemeral, allowForeignOwner } = options;
+  for (;;) {
+    try {
+      return open(name, { mode: 'r+', allowForeignOwner });
+    } catch (error) {
+      if ((error as CodedError).code !== 'ENOENT') throw error;
+    }
+    try {
+      const shape = headWords + evenly(spec.words) + (spec.bytes ?? 0) / 4;
+      const init = (array: SharedArray) => {
+        const all = array.data as Int32Array;
+        new Uint8Array(all.buffer, all.byteOffset, 4 * kindWords).set(Buffer.from(spec.kind));
+        all[kindWords] = spec.words;
+        spec.init?.(all.subarray(headWords, headWords + spec.words));
+      };
+      return create(name, { shape, dtype: 'int32', ephemeral, init: init as never }) as SharedArray;
+    } catch (error) {
+      if ((error as CodedError).code !== 'EEXIST') throw error; // else somebody was faster: open theirs
+    }
+  }
+}
+
+function checkedWords(name: string, kind: string, all: Int32Array): number {
+  const isOurs = all instanceof Int32Array && all.length >= headWords;
+  const found = isOurs
+    ? Buffer.from(all.buffer, all.byteOffset, 4 * kindWords)
+        .toString('latin1')
+        .replace(/\0+$/, '')
+    : 'an array';
+  const count = isOurs ? (all[kindWords] as number) : 0;
+  if (found !== kind || count < 0 || headWords + evenly(count) > all.length) {
+    throw stateError('ERR_NDSHM_MISMATCH', `Expected '${name}' to be ${kind} but found ${JSON.stringify(found)}`);
+  }
+  return count;
+}

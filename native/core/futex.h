@@ -1,0 +1,58 @@
+// futex(2) on words that several processes map, and the little around waiting.
+//
+// Never FUTEX_PRIVATE_FLAG: a private wake-up does not cross processes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace ndshm {
+
+inline constexpr uint64_t kForever = UINT64_MAX;
+
+uint64_t monotonicNs() noexcept;
+
+// Who sleeps on a word, so that one kind can be woken alone.
+enum WaiterClass : uint32_t { kWriterClass = 1, kReaderClass = 2, kAnyClass = 3 };
+
+// Sleeps while `word` is `expected`, until woken or `untilNs` (of monotonicNs()). False = the time is up. Also returns
+// when woken for no reason. A read-only mapping will do.
+bool futexWait(const std::atomic<uint32_t>& word, uint32_t expected, uint64_t untilNs, uint32_t classes) noexcept;
+void futexWake(const std::atomic<uint32_t>& word, int count, uint32_t classes) noexcept;
+inline constexpr int kEverybody = INT32_MAX;
+
+// How long to watch a word before sleeping on it. Sleeping costs two switches and the wake-up of a processor, so that
+// watching pays where another processor runs the one we wait for; where it does not (one processor, or both sides
+// bound to the same), watching is what keeps the other side from running. Learnt from what came of it, since no system
+// call tells where the other side runs.
+class SpinBudget {
+ public:
+  // Watches until `ready()` is true or the budget is used up; the looks come further and further apart, so that the
+  // other side keeps its cache line most of the time. Whether it was.
+  template <class Ready>
+  bool spin(Ready ready) noexcept {
+    const uint64_t budget = nextBudgetNs();
+    if (budget == 0) return false;
+    const uint64_t end = monotonicNs() + budget;
+    for (uint32_t pauses = 1;; pauses = pauses < kMaxPauses ? pauses * 2 : pauses) {
+      for (uint32_t n = 0; n < pauses; n++) pause();
+      if (ready()) return learn(true);
+      if (monotonicNs() >= end) return learn(false);
+    }
+  }
+
+ private:
+  static constexpr uint64_t kMaxNs = 20'000;
+  static constexpr uint64_t kMinNs = 1'000;
+  static constexpr uint32_t kMaxPauses = 16;
+  static constexpr uint32_t kProbeEvery = 16;  // waits without a spin until one is tried again
+
+  static void pause() noexcept;
+  uint64_t nextBudgetNs() noexcept;
+  bool learn(bool succeeded) noexcept;
+
+  uint64_t budgetNs_ = kMaxNs;
+  uint32_t skipped_ = 0;
+};
+
+}  // namespace ndshm
