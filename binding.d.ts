@@ -80,6 +80,8 @@ export declare class Lock {
   stopEntering(): EntryNumber | Failure | undefined;
   leaveWrite(clearAbandoned: boolean): Failure | undefined;
   wakeDrainer(): void;
+  /** Watches for some microseconds at most, and not at all where that has not been worth while: whether it changed. */
+  changesSoon(signal: number): boolean;
   /** Blocks. `watched`: slot and generation by turns. */
   awaitChange(signal: number, watched: Uint32Array, timeoutMs: number): ChangeNumber | Failure;
   /** Returns at once; onChange is called later. One at a time. */

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { binding } from '../binding';
 import { rangeError, typeError, wrongKind } from '../errors';
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import type {
   Hold,
   OnAbandonedRead,
@@ -43,8 +43,6 @@ const { faults } = binding;
 // Below 2^32, so that the check is one comparison of integers; larger indices take the long way.
 const isIndex = (index: number | undefined, length: number): index is number =>
   typeof index === 'number' && index >>> 0 === index && index < length;
-
-const waitKeys = ['timeoutMs', 'signal'] as const;
 
 export interface ChangedOptions extends WaitOptions {
   /** A version that the caller knows. */
@@ -535,14 +533,14 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    */
   writeSync<T>(fn: (array: this, hold: Hold) => T, options?: WriteSyncOptions): T {
     this.#checkLockWritable(fn);
-    if (options !== undefined) checkOptions(options, ['timeoutMs', 'onAbandoned'], 'writeSync()');
+    if (options !== undefined) checkOptions(options, [...syncWaitKeys, 'onAbandoned'], 'writeSync()');
     return this.#attachment.lock.writeSync(this, fn, options);
   }
 
   /** As read(), but blocks the thread while it waits. The function must not return a promise. */
   readSync<T>(fn: (array: this, hold: Hold) => T, options?: ReadSyncOptions): T {
     this.#checkLock(fn);
-    if (options !== undefined) checkOptions(options, ['timeoutMs', 'onAbandoned'], 'readSync()');
+    if (options !== undefined) checkOptions(options, [...syncWaitKeys, 'onAbandoned'], 'readSync()');
     return this.#attachment.lock.readSync(this, fn, options);
   }
 
@@ -593,7 +591,7 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
   /** As snapshot(), but blocks the thread while a writer is inside. */
   snapshotSync<T>(fn: (array: this) => T, options?: SyncWaitOptions): T {
     this.#checkLock(fn);
-    const checked = checkOptions(options, ['timeoutMs'], 'snapshotSync()');
+    const checked = checkOptions(options, syncWaitKeys, 'snapshotSync()');
     return this.#attachment.versions.snapshotSync(() => fn(this), checked);
   }
 

@@ -49,6 +49,9 @@ export class Changes {
   private readonly words: Int32Array;
   readonly #waiters = new Set<Waiter>();
   #awaiting = false;
+  #turning = false;
+  /** When the event loop was seen to go round. */
+  #turnedMs = 0;
   #watched: Uint32Array = noPeers;
 
   constructor(readonly control: ControlWords) {
@@ -118,6 +121,7 @@ export class Changes {
       if (value !== undefined) return value;
       const left = end - performance.now();
       if (left <= 0) throw this.control.timeoutError(what, timeoutMs);
+      if (this.control.native.changesSoon(signal)) continue;
       const peers = pairsOf(watched());
       this.control.succeed(
         this.control.native.awaitChange(
@@ -129,7 +133,7 @@ export class Changes {
     }
   }
 
-  /** INV5: reads the signal, asks to be told, and only then may the caller look whether it has to wait. */
+  /** L5: reads the signal, asks to be told, and only then may the caller look whether it has to wait. */
   #arm(): number {
     const signal = Atomics.load(this.words, changeSignalAt);
     if (this.control.canLock) Atomics.or(this.words, changeWaitersAt, watches);
@@ -160,6 +164,7 @@ export class Changes {
       }
       if (this.#waiters.size === 0) return;
       if (over && Atomics.load(this.words, changeSignalAt) !== signal) continue;
+      if (this.#mayWatch() && this.control.native.changesSoon(signal)) continue;
       if (!this.control.canLock) {
         this.#awaiting = true;
         const timer = setTimeout(() => this.#changed(1), blindSliceMs);
@@ -172,6 +177,22 @@ export class Changes {
       if (failure === undefined) return;
       this.#rejectAll(this.control.errorOf(failure));
     }
+  }
+
+  /**
+   * Some microseconds of watching are cheaper than a thread that is woken, which wakes this one. But callers that
+   * answer each other so fast would keep the event loop from everything else: from time to time it has its turn.
+   */
+  #mayWatch(): boolean {
+    if (performance.now() - this.#turnedMs < 1) return true;
+    if (!this.#turning) {
+      this.#turning = true;
+      setImmediate(() => {
+        this.#turning = false;
+        this.#turnedMs = performance.now();
+      }).unref();
+    }
+    return false;
   }
 
   #coversAll(): boolean {

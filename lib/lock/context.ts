@@ -8,19 +8,27 @@ interface Held {
   readonly control: ControlWords;
   readonly access: Access;
   readonly around: Held | undefined;
+  /** What was begun inside, and not awaited (a timer, a listener), goes on in this context when it is over. */
+  over: boolean;
 }
 
 const held = new AsyncLocalStorage<Held>();
 
 /** Runs `fn`, and all that it awaits, as code that holds a lock. */
-export function runHolding<T>(control: ControlWords, access: Access, fn: () => T): T {
-  return held.run({ control, access, around: held.getStore() }, fn);
+export async function runHolding<T>(control: ControlWords, access: Access, fn: () => T | PromiseLike<T>): Promise<T> {
+  const hold: Held = { control, access, around: held.getStore(), over: false };
+  try {
+    return await held.run(hold, fn);
+  } finally {
+    hold.over = true;
+  }
 }
 
 /** How the code running now holds the lock of this segment, be it by this attachment or another one. */
 export function heldByCaller(control: ControlWords): Access | undefined {
   for (let hold = held.getStore(); hold !== undefined; hold = hold.around) {
-    if (!hold.control.closed && (hold.control === control || hold.control.isSameSegment(control))) return hold.access;
+    if (!hold.over && !hold.control.closed && (hold.control === control || hold.control.isSameSegment(control)))
+      return hold.access;
   }
   return undefined;
 }

@@ -11,6 +11,9 @@ export interface WaitOptions extends SyncWaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const syncWaitKeys = ['timeoutMs'] as const;
+export const waitKeys = [...syncWaitKeys, 'signal'] as const;
+
 /** How long a blocking native call may take, so that a worker thread that is to end does so soon. */
 export const blockingSliceMs = 50;
 

@@ -118,7 +118,7 @@ export class RwLock {
     return this.#enter('write', options);
   }
 
-  // INV1: the word goes from free to ours in one step.
+  // L1: the word goes from free to ours in one step.
   private takeWord(): boolean {
     const { words, free } = this;
     if (!this.control.canLock || this.control.closed) return false;
@@ -130,12 +130,12 @@ export class RwLock {
     return Atomics.compareExchange(words, writerAt, found, found | this.me) === found;
   }
 
-  /** INV2: looks at the flags after the word was taken. */
+  /** L2: looks at the flags after the word was taken. */
   private hasReaders(): boolean {
     return this.free !== 0 && this.control.anyReader();
   }
 
-  // INV6: the version is odd before the first store into the data. What dies from here on leaves it so.
+  // L6: the version is odd before the first store into the data. What dies from here on leaves it so.
   private beginWrite(abandoned = false): boolean {
     const { words } = this;
     this.held = WRITING;
@@ -205,7 +205,7 @@ export class RwLock {
     return this.#enter('read', options);
   }
 
-  // INV2: raises the flag, then looks at the word.
+  // L2: raises the flag, then looks at the word.
   private raiseFlag(): boolean {
     const { words, flagAt } = this;
     if (!this.control.canLock || this.control.closed) return false;
@@ -222,7 +222,7 @@ export class RwLock {
 
   private lowerFlag(): void {
     Atomics.store(this.words, this.flagAt, 0);
-    // INV3: the owner raises drainWaits before its last look at the flags.
+    // L3: the owner raises drainWaits before its last look at the flags.
     if (loadAfter(this.words, drainWaitsAt) !== 0) this.control.native.wakeDrainer();
   }
 

@@ -68,7 +68,7 @@ export class Versions {
     } catch (thrown) {
       outcome = { thrown };
     }
-    // INV6: the function's loads come before this look at the version.
+    // L6: the function's loads come before this look at the version.
     fence();
     if (this.control.version !== before) return undefined;
     if ('thrown' in outcome) throw outcome.thrown;

@@ -1,6 +1,7 @@
 import { binding } from '../binding';
 import { heldByCaller } from '../lock/context';
 import { writerAt } from '../lock/control-words';
+import { syncWaitKeys, waitKeys } from '../lock/deadline';
 import type { Hold, OnAbandonedWrite, RwLock, WriteOptions, WriteSyncOptions } from '../lock/rw-lock';
 import { booleanOption, checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
@@ -13,8 +14,8 @@ export interface MutexOptions extends NamedOptions {
   readonly reentrant?: boolean;
 }
 
-const waitKeys = ['timeoutMs', 'signal', 'onAbandoned'] as const;
-const syncKeys = ['timeoutMs', 'onAbandoned'] as const;
+const asyncKeys = [...waitKeys, 'onAbandoned'] as const;
+const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
 
 /**
  * A named lock that one caller at a time holds, among all processes that open the name: Python's
@@ -55,7 +56,7 @@ export class Mutex {
 
   /** Waits for the Mutex and holds it until release(). Callers of one process get it in the order of their calls. */
   async acquire(options?: WriteOptions): Promise<Hold> {
-    const checked = checkOptions(options, waitKeys, 'acquire()');
+    const checked = checkOptions(options, asyncKeys, 'acquire()');
     return this.lock.holdWrite(await this.lock.enterWrite(checked), checked.onAbandoned);
   }
 
@@ -79,7 +80,7 @@ export class Mutex {
 
   /** Runs the function while holding the Mutex, and resolves with its result once it has settled. */
   async run<T>(fn: (hold: Hold) => T | PromiseLike<T>, options?: WriteOptions): Promise<T> {
-    const checked = checkOptions(options, waitKeys, 'run()');
+    const checked = checkOptions(options, asyncKeys, 'run()');
     if (this.#reentrant && heldByCaller(this.lock.control) === 'write') return fn(intact);
     return this.lock.write(undefined, (_, hold) => fn(hold), checked);
   }

@@ -1,3 +1,4 @@
+import { syncWaitKeys, waitKeys } from '../lock/deadline';
 import type {
   Hold,
   OnAbandonedRead,
@@ -10,8 +11,8 @@ import type {
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 
-const waitKeys = ['timeoutMs', 'signal', 'onAbandoned'] as const;
-const syncKeys = ['timeoutMs', 'onAbandoned'] as const;
+const asyncKeys = [...waitKeys, 'onAbandoned'] as const;
+const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
 
 /**
  * A named reader-writer lock among processes, for what is not an array (arrays have one of their own: array.read() and
@@ -35,12 +36,12 @@ export class RWLock {
 
   /** Runs the function alone, and resolves with its result. */
   async write<T>(fn: (hold: Hold) => T | PromiseLike<T>, options?: WriteOptions): Promise<T> {
-    return this.#state.lock.write(fn, callAsync, checkOptions(options, waitKeys, 'write()'));
+    return this.#state.lock.write(fn, callAsync, checkOptions(options, asyncKeys, 'write()'));
   }
 
   /** Runs the function among readers, and resolves with its result. */
   async read<T>(fn: (hold: Hold) => T | PromiseLike<T>, options?: ReadOptions): Promise<T> {
-    return this.#state.lock.read(fn, callAsync, checkOptions(options, waitKeys, 'read()'));
+    return this.#state.lock.read(fn, callAsync, checkOptions(options, asyncKeys, 'read()'));
   }
 
   /** As write(), but blocks the thread while it waits. The function must not return a promise. */

@@ -110,6 +110,7 @@ Napi::Function LockObject::define(Napi::Env env) {
                          InstanceMethod<&LockObject::stopEntering>("stopEntering"),
                          InstanceMethod<&LockObject::leaveWrite>("leaveWrite"),
                          InstanceMethod<&LockObject::wakeDrainer>("wakeDrainer"),
+                         InstanceMethod<&LockObject::changesSoon>("changesSoon"),
                          InstanceMethod<&LockObject::awaitChange>("awaitChange"),
                          InstanceMethod<&LockObject::awaitChangeLater>("awaitChangeLater"),
                          InstanceMethod<&LockObject::stopAwaiting>("stopAwaiting"),
@@ -177,11 +178,16 @@ Napi::Value LockObject::wakeDrainer(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value LockObject::changesSoon(const Napi::CallbackInfo& info) {
+  const auto signal = static_cast<uint32_t>(info[0].As<Napi::Number>().Int32Value());
+  return Napi::Boolean::New(info.Env(), lock_->changesSoon(signal));
+}
+
 // awaitChange(signal, watched, timeoutMs) → Change, or a failure
 Napi::Value LockObject::awaitChange(const Napi::CallbackInfo& info) {
   const PeerIds watched(info[1]);
-  auto change = lock_->awaitChange(static_cast<uint32_t>(info[0].As<Napi::Number>().Int32Value()), watched.ids(),
-                                   watched.count(), toDeadline(info[2]), neverStopped);
+  const auto signal = static_cast<uint32_t>(info[0].As<Napi::Number>().Int32Value());
+  auto change = lock_->awaitChange(signal, watched.ids(), watched.count(), toDeadline(info[2]), neverStopped);
   return toNumber(info.Env(), change);
 }
 

@@ -35,6 +35,7 @@ class LockObject : public Napi::ObjectWrap<LockObject> {
   Napi::Value stopEntering(const Napi::CallbackInfo& info);
   Napi::Value leaveWrite(const Napi::CallbackInfo& info);
   Napi::Value wakeDrainer(const Napi::CallbackInfo& info);
+  Napi::Value changesSoon(const Napi::CallbackInfo& info);
   Napi::Value awaitChange(const Napi::CallbackInfo& info);
   Napi::Value awaitChangeLater(const Napi::CallbackInfo& info);
   Napi::Value stopAwaiting(const Napi::CallbackInfo& info);

@@ -47,7 +47,7 @@ static_assert(offsetof(SlotRecord, pid) == offsetof(PeerSlot, pid));
 static_assert(offsetof(SlotRecord, waitingFor) == offsetof(PeerSlot, waitingFor));
 
 // The last holder may have died inside the lock. We have its byte, so nobody else cleans up at the same time; and we
-// must, since from now on the kernel says that the slot's holder lives (INV4).
+// must, since from now on the kernel says that the slot's holder lives (L4, docs/concurrency.md).
 Result<void> buryLastHolder(int fd, uint64_t controlOffset, uint32_t slot, const SlotRecord& last) noexcept {
   uint32_t word = 0;
   constexpr uint64_t wordOffset = offsetof(ControlBlock, lock) + offsetof(LockWords, writer);

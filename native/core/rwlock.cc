@@ -101,7 +101,7 @@ bool RwLock::tookWord(uint32_t word, bool slept) noexcept {
   return block_.lock.writer.compare_exchange_strong(word, next);
 }
 
-// INV2: the flag goes up before the look at the word, the owner's word before its look at the flags; both are
+// L2: the flag goes up before the look at the word, the owner's word before its look at the flags; both are
 // sequentially consistent, so that one of the two sees the other.
 bool RwLock::raisedFlag() noexcept {
   auto& flag = block_.peers[slot_].readerFlag;
@@ -193,7 +193,7 @@ Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& sto
   return entered();
 }
 
-// INV3: a wake-up that was meant for somebody is used or passed on.
+// L3: a wake-up that was meant for somebody is used or passed on.
 void RwLock::giveUp(Access access, bool slept) noexcept {
   LockWords& lock = block_.lock;
   const bool tookWakeUp = slept && access != Access::kRead;
@@ -234,7 +234,7 @@ Result<bool> RwLock::flagIsDown(uint32_t slot, uint64_t untilNs, const StopFlag&
   uint64_t lookAgainNs = 0;
   bool down = false;
   for (;;) {
-    // INV3: the signal is read before the flag, so that a reader that leaves between changes what we sleep on.
+    // L3: the signal is read before the flag, so that a reader that leaves between changes what we sleep on.
     lock.drainWaits.store(1);
     const uint32_t signal = lock.readerSignal.load();
     down = flag.load() == 0;
@@ -274,17 +274,19 @@ Result<bool> RwLock::isDead(PeerId peer) noexcept {
   return !held->found;
 }
 
+bool RwLock::changesSoon(uint32_t signal) noexcept {
+  return changeSpin_.spin([&] { return block_.lock.changeSignal.load() != signal; });
+}
+
 Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint32_t count, uint64_t untilNs,
                                    const StopFlag& stop) noexcept {
   LockWords& lock = block_.lock;
   const auto& word = lock.changeSignal;
-  const auto changed = [&] { return word.load() != signal; };
-  if (changeSpin_.spin(changed)) return Change::kChanged;
   const bool mayWrite = slot_ != kReadOnlyPeer;
   const uint64_t sliceNs = count > 0 || !mayWrite ? kSliceNs : kLongSliceNs;
   for (;;) {
     if (mayWrite) lock.changeWaiters.fetch_or(kSleeps);
-    if (changed()) return Change::kChanged;
+    if (word.load() != signal) return Change::kChanged;
     const uint64_t now = monotonicNs();
     if (now >= untilNs || stop.load() != 0) return Change::kNotYet;
     for (uint32_t n = 0; n < count; n++) {
@@ -296,7 +298,7 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
   }
 }
 
-// INV5: the flags go down before the signal changes. Whoever raised one before has read the old signal, and finds it
+// L5: the flags go down before the signal changes. Whoever raised one before has read the old signal, and finds it
 // changed; whoever raises one after looks at what has changed already. A sleeper's flag may come up between the two:
 // hence the second look.
 void RwLock::notifyChange() noexcept {

@@ -1,5 +1,5 @@
 // The reader-writer lock of a segment, as one attachment takes part in it. docs/concurrency.md is the essay: the words,
-// the steps, the invariants INV1 to INV6 that are referred to here; docs/model/ checks them.
+// the steps, the invariants L1 to L6 that are referred to here; docs/model/ checks them.
 //
 // TypeScript has the uncontended ways in and out (lib/lock/rw-lock.ts); here is what waits, wakes, and buries the dead.
 #pragma once
@@ -59,6 +59,8 @@ class RwLock {
   // After this slot's flag was lowered, if drainWaits is set.
   void wakeDrainer() noexcept;
 
+  // Watches changeSignal for some microseconds, if that has been worth while lately: whether it is no longer `signal`.
+  bool changesSoon(uint32_t signal) noexcept;
   // Blocks until changeSignal is no longer `signal`, or one of `watched` has died. Does not enter. The caller has set
   // kWatches in changeWaiters, and looked again, since it read `signal`.
   Result<Change> awaitChange(uint32_t signal, const PeerId* watched, uint32_t count, uint64_t untilNs,
@@ -96,7 +98,7 @@ class RwLock {
 
 // Whether the writer word names this slot, as owner or as next.
 bool isNamed(uint32_t word, uint32_t slot) noexcept;
-// Takes the holder of `slot` out of the lock, who died. The caller holds the slot's lock byte (INV4).
+// Takes the holder of `slot` out of the lock, who died. The caller holds the slot's lock byte (L4).
 void bury(ControlBlock& block, uint32_t slot) noexcept;
 
 }  // namespace ndshm
