@@ -49,9 +49,9 @@ export class Changes {
   private readonly words: Int32Array;
   readonly #waiters = new Set<Waiter>();
   #awaiting = false;
-  #turning = false;
-  /** When the event loop was seen to go round. */
-  #turnedMs = 0;
+  #changesFast = false;
+  /** Since when changes have come so fast that the event loop has had no turn. */
+  #turnBegunMs = 0;
   #watched: Uint32Array = noPeers;
 
   constructor(readonly control: ControlWords) {
@@ -164,7 +164,9 @@ export class Changes {
       }
       if (this.#waiters.size === 0) return;
       if (over && Atomics.load(this.words, changeSignalAt) !== signal) continue;
-      if (this.#mayWatch() && this.control.native.changesSoon(signal)) continue;
+      if (this.#turnIsOver()) return;
+      this.#changesFast = this.control.native.changesSoon(signal);
+      if (this.#changesFast) continue;
       if (!this.control.canLock) {
         this.#awaiting = true;
         const timer = setTimeout(() => this.#changed(1), blindSliceMs);
@@ -181,18 +183,17 @@ export class Changes {
 
   /**
    * Some microseconds of watching are cheaper than a thread that is woken, which wakes this one. But callers that
-   * answer each other so fast would keep the event loop from everything else: from time to time it has its turn.
+   * answer each other so fast would keep the event loop from everything else: once in a millisecond it has its turn,
+   * and then we go on.
    */
-  #mayWatch(): boolean {
-    if (performance.now() - this.#turnedMs < 1) return true;
-    if (!this.#turning) {
-      this.#turning = true;
-      setImmediate(() => {
-        this.#turning = false;
-        this.#turnedMs = performance.now();
-      }).unref();
-    }
-    return false;
+  #turnIsOver(): boolean {
+    const now = performance.now();
+    if (!this.#changesFast) this.#turnBegunMs = now;
+    if (now - this.#turnBegunMs < 1) return false;
+    this.#awaiting = true;
+    this.#changesFast = false;
+    setImmediate(() => this.#changed(1));
+    return true;
   }
 
   #coversAll(): boolean {

@@ -118,6 +118,15 @@ export class RwLock {
     return this.#enter('write', options);
   }
 
+  /**
+   * Calls `inside` as soon as the lock is held, at once or later; it leaves before it returns. In between no other code
+   * of this thread runs, which would find the lock held after a promise was resolved and before its owner goes on.
+   */
+  enterWriteThen(inside: (abandoned: boolean) => void, reject: (reason: unknown) => void): void {
+    this.#line.push({ access: 'write', resolve: inside, reject, deadline: undefined });
+    if (this.#line.length === 1) this.#advance();
+  }
+
   // L1: the word goes from free to ours in one step.
   private takeWord(): boolean {
     const { words, free } = this;

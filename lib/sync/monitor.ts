@@ -143,8 +143,20 @@ export class Monitor extends NamedState {
   }
 
   async #giveUp(giveUp: (() => void) | undefined): Promise<void> {
-    if (giveUp === undefined) return;
-    this.#inside(await this.lock.enterWrite({}), giveUp);
+    if (giveUp !== undefined) await this.#once(giveUp);
+  }
+
+  /** Runs the step once, as soon as the lock is to be had. */
+  #once<T>(step: Step<T>): Promise<T | Blocked> {
+    return new Promise<T | Blocked>((resolve, reject) => {
+      this.lock.enterWriteThen((abandoned) => {
+        try {
+          resolve(this.#inside(abandoned, step));
+        } catch (error) {
+          reject(error);
+        }
+      }, reject);
+    });
   }
 
   #completed(): number {
@@ -169,8 +181,7 @@ export class Monitor extends NamedState {
     try {
       while (this.#attempts.size > 0) {
         this.#arrived = false;
-        const abandoned = await this.lock.enterWrite({});
-        this.#inside(abandoned, () => this.#runAll());
+        await this.#once(() => this.#runAll());
         if (this.#attempts.size === 0) break;
         const seen = this.#completed();
         const watched = () => [...this.#attempts].flatMap(({ blockedBy }) => blockedBy);
@@ -187,17 +198,22 @@ export class Monitor extends NamedState {
     }
   }
 
+  /** Until a round changes nothing: what a later attempt stores may be what an earlier one waits for. */
   #runAll(): Blocked | undefined {
-    let changed = false;
-    for (const attempt of this.#attempts) {
-      try {
-        const blocked = attempt.run();
-        if (blocked !== undefined) attempt.blockedBy = blocked.by;
-        changed ||= blocked === undefined || blocked.changed;
-      } catch (error) {
-        attempt.reject(error);
+    let everChanged = false;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (const attempt of this.#attempts) {
+        try {
+          const blocked = attempt.run();
+          if (blocked !== undefined) attempt.blockedBy = blocked.by;
+          changed ||= blocked === undefined || blocked.changed;
+        } catch (error) {
+          attempt.reject(error);
+        }
       }
+      everChanged ||= changed;
     }
-    return changed ? undefined : new Blocked([]);
+    return everChanged ? undefined : new Blocked([]);
   }
 }

@@ -35,17 +35,17 @@ void SpinBudget::pause() noexcept {
 #endif
 }
 
-uint64_t SpinBudget::nextBudgetNs() noexcept {
+uint64_t SpinBudget::budgetNs(uint64_t now) const noexcept {
   static const bool alone = sysconf(_SC_NPROCESSORS_ONLN) == 1;
   if (alone) return 0;
-  if (budgetNs_ >= kMinNs) return budgetNs_;
-  if (++skipped_ < kProbeEvery) return 0;
-  skipped_ = 0;
-  return kMaxNs / 4;
+  if (failures_ == 0) return kOrdinaryNs;
+  if (failures_ < kMaxFailures && patientNs_ > 0) return patientNs_;
+  if (now % kProbeEveryNs < kProbeForNs) return kProbeNs;
+  return failures_ < kMaxFailures ? kOrdinaryNs : 0;
 }
 
 bool SpinBudget::learn(bool succeeded) noexcept {
-  budgetNs_ = succeeded ? kMaxNs : budgetNs_ / 2;
+  failures_ = succeeded ? 0 : failures_ + 1;
   return succeeded;
 }
 

@@ -25,15 +25,24 @@ inline constexpr int kEverybody = INT32_MAX;
 // watching pays where another processor runs the one we wait for; where it does not (one processor, or both sides
 // bound to the same), watching is what keeps the other side from running. Learnt from what came of it, since no system
 // call tells where the other side runs.
+//
+// Two sides that answer each other stay in step only while both watch. Once both have given up, each would sleep
+// longer than the other watches, and never find out that it pays again: so all processes try it at the same times of
+// the clock, and then for longer than a wake-up takes.
 class SpinBudget {
  public:
+  // `patientNs`: how long to watch, twice, after the ordinary time was in vain for once. Longer than a wake-up for who
+  // waits for an answer; 0 for who waits for a lock, whose owner may not be running.
+  explicit SpinBudget(uint64_t patientNs) noexcept : patientNs_(patientNs) {}
+
   // Watches until `ready()` is true or the budget is used up; the looks come further and further apart, so that the
   // other side keeps its cache line most of the time. Whether it was.
   template <class Ready>
   bool spin(Ready ready) noexcept {
-    const uint64_t budget = nextBudgetNs();
+    const uint64_t begun = monotonicNs();
+    const uint64_t budget = budgetNs(begun);
     if (budget == 0) return false;
-    const uint64_t end = monotonicNs() + budget;
+    const uint64_t end = begun + budget;
     for (uint32_t pauses = 1;; pauses = pauses < kMaxPauses ? pauses * 2 : pauses) {
       for (uint32_t n = 0; n < pauses; n++) pause();
       if (ready()) return learn(true);
@@ -42,17 +51,19 @@ class SpinBudget {
   }
 
  private:
-  static constexpr uint64_t kMaxNs = 20'000;
-  static constexpr uint64_t kMinNs = 1'000;
+  static constexpr uint64_t kOrdinaryNs = 20'000;
   static constexpr uint32_t kMaxPauses = 16;
-  static constexpr uint32_t kProbeEvery = 16;  // waits without a spin until one is tried again
+  static constexpr uint32_t kMaxFailures = 3;  // in a row, until it does not pay
+  static constexpr uint64_t kProbeEveryNs = 64'000'000;
+  static constexpr uint64_t kProbeForNs = 1'000'000;
+  static constexpr uint64_t kProbeNs = 200'000;
 
   static void pause() noexcept;
-  uint64_t nextBudgetNs() noexcept;
+  uint64_t budgetNs(uint64_t now) const noexcept;
   bool learn(bool succeeded) noexcept;
 
-  uint64_t budgetNs_ = kMaxNs;
-  uint32_t skipped_ = 0;
+  uint64_t patientNs_;
+  uint32_t failures_ = 0;
 };
 
 }  // namespace ndshm

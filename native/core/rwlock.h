@@ -91,9 +91,9 @@ class RwLock {
   ControlBlock& block_;
   const int fd_;
   const uint32_t slot_;
-  SpinBudget wordSpin_;
-  SpinBudget flagSpin_;
-  SpinBudget changeSpin_;
+  SpinBudget wordSpin_{0};
+  SpinBudget flagSpin_{0};
+  SpinBudget changeSpin_{200'000};
 };
 
 // Whether the writer word names this slot, as owner or as next.
