@@ -58,8 +58,11 @@ export declare class Segment {
 
 /** `Access` of native/core/rwlock.h. 3 = to write, with the word taken already: wait for the readers inside. */
 export type AccessNumber = 1 | 2 | 3;
-/** `Entry` of native/core/rwlock.h: 0 = not yet, 1 = inside, 2 = inside, and the data may be half-written. */
-export type EntryNumber = 0 | 1 | 2;
+/**
+ * `Entry` of native/core/rwlock.h: 0 = not yet, 1 = inside, 2 = inside, and the data may be half-written, 3 = not yet, but
+ * the word is taken: go on with access 3.
+ */
+export type EntryNumber = 0 | 1 | 2 | 3;
 /** `Change` of native/core/rwlock.h: 0 = not yet, 1 = changed, 2 = a watched peer has died. */
 export type ChangeNumber = 0 | 1 | 2;
 
@@ -71,8 +74,8 @@ export declare class Lock {
   /** This attachment's; `layout.readOnlyPeer` if it may not write, which then can only look and await changes. */
   slot(): number;
   registerReader(): void;
-  /** Blocks. Only while nothing is held, and no enterLater() pending. */
-  enter(access: AccessNumber, timeoutMs: number): EntryNumber | Failure;
+  /** Blocks. Only while nothing is held, and no enterLater() pending. `comesAgain`: another call goes on with it. */
+  enter(access: AccessNumber, timeoutMs: number, comesAgain: boolean): EntryNumber | Failure;
   /** Returns at once; onEntered is called later. One at a time. */
   enterLater(access: AccessNumber): Failure | undefined;
   onEntered: (entry: EntryNumber | Failure) => void;

@@ -61,7 +61,7 @@ export class Changes {
 
   /** Tells everybody that something has changed, after an atomic store that says what. Some ns if nobody waits. */
   notify(): void {
-    if (loadAfter(this.words, changeWaitersAt) !== 0) this.control.native.notifyChange();
+    if (!this.control.closed && loadAfter(this.words, changeWaitersAt) !== 0) this.control.native.notifyChange();
   }
 
   /** Resolves with the first value other than undefined that the condition gives, now or after a change. */

@@ -16,7 +16,9 @@ const held = new AsyncLocalStorage<Held>();
 
 /** Runs `fn`, and all that it awaits, as code that holds a lock. */
 export async function runHolding<T>(control: ControlWords, access: Access, fn: () => T | PromiseLike<T>): Promise<T> {
-  const hold: Held = { control, access, around: held.getStore(), over: false };
+  let around = held.getStore();
+  while (around?.over === true) around = around.around; // or a chain of timers would link to all holds before it
+  const hold: Held = { control, access, around, over: false };
   try {
     return await held.run(hold, fn);
   } finally {

@@ -1,5 +1,6 @@
 import { binding, type EntryNumber, type Failure } from '../binding';
 import { type CodedError, stateError, typeError } from '../errors';
+import { oneOf } from '../options';
 import { type Access, heldByCaller, runHolding } from './context';
 import {
   type ControlWords,
@@ -28,6 +29,7 @@ const numberOf = { read: READ, write: WRITE } as const;
 // Entry of native/core/rwlock.h; 1 = inside.
 const NOT_YET = 0;
 const ENTERED_ABANDONED = 2;
+const DRAINING = 3;
 
 // What an attachment holds: -1 = the write lock, n > 0 = a read lock for n callers.
 const NOTHING = 0;
@@ -162,7 +164,7 @@ export class RwLock {
    * `unchanged`: nothing was stored; nobody is told, and the version is what it was before.
    */
   leaveWrite(unchanged = false): void {
-    if (this.held !== WRITING) throw this.#notOwned();
+    if (this.held !== WRITING) throw this.control.closed ? this.control.closedError() : this.#notOwned();
     const { words, free } = this;
     const version = words[versionAt] as number;
     fence();
@@ -242,7 +244,7 @@ export class RwLock {
   }
 
   leaveRead(): void {
-    if (this.held <= NOTHING) throw this.#notOwned();
+    if (this.held <= NOTHING) throw this.control.closed ? this.control.closedError() : this.#notOwned();
     if (--this.held === NOTHING) this.lowerFlag();
     if (this.#line.length > 0) this.#advance();
   }
@@ -335,55 +337,68 @@ export class RwLock {
 
   /** What an entry means to the caller: the hold, or ERR_NDSHM_ABANDONED, with the lock let go again. */
   holdWrite(abandoned: boolean, onAbandoned: OnAbandonedWrite['onAbandoned']): Hold {
-    if (!abandoned) return intact;
-    if (onAbandoned === 'repair') return halfWritten;
-    this.leaveWrite(true);
-    throw this.#abandonedError("pass onAbandoned: 'repair' and write it anew");
+    if (!abandoned && onAbandoned === undefined) return intact;
+    try {
+      if (onAbandoned !== undefined) oneOf(onAbandoned, ['error', 'repair'], 'onAbandoned');
+      if (!abandoned) return intact;
+      if (onAbandoned === 'repair') return halfWritten;
+      throw this.#abandonedError("pass onAbandoned: 'repair' and write it anew");
+    } catch (error) {
+      this.leaveWrite(true);
+      throw error;
+    }
   }
 
   holdRead(abandoned: boolean, onAbandoned: OnAbandonedRead['onAbandoned']): Hold {
-    if (!abandoned) return intact;
-    if (onAbandoned === 'ignore') return halfWritten;
-    this.leaveRead();
-    throw this.#abandonedError(
-      "wait until somebody has repaired it, or pass onAbandoned: 'ignore' to read it as it is",
-    );
+    if (!abandoned && onAbandoned === undefined) return intact;
+    try {
+      if (onAbandoned !== undefined) oneOf(onAbandoned, ['error', 'ignore'], 'onAbandoned');
+      if (!abandoned) return intact;
+      if (onAbandoned === 'ignore') return halfWritten;
+      throw this.#abandonedError("wait until it is repaired, or pass onAbandoned: 'ignore' to read it as it is");
+    } catch (error) {
+      this.leaveRead();
+      throw error;
+    }
   }
 
   // ---- waiting ----
 
   /** Blocks until inside; whether it is abandoned. */
   #waitSync(access: typeof READ | typeof WRITE | typeof DRAIN, timeoutMs: number): boolean {
-    let wanted = access;
     const end = timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : performance.now() + timeoutMs;
+    const neighbours = this.#neighbours();
     try {
       // The native thread and we are one peer: two of us on the way in would take each other's steps for their own.
-      const already = this.#stopEntering();
-      if (already !== NOT_YET) {
-        if (numberOf[this.#enteringFor] === access) return already === ENTERED_ABANDONED;
+      const arrived = this.#stopEntering();
+      if (arrived !== NOT_YET) {
+        if (numberOf[this.#enteringFor] === access) return arrived === ENTERED_ABANDONED;
         this.#undo(this.#enteringFor);
       }
-      if (this.#isMine(access)) {
-        if (access === DRAIN) this.#undo('write');
-        throw this.#deadlock(access === READ ? 'read' : 'write');
+      // Nor may the native thread of a neighbour get in, who could not go on before we return.
+      for (const neighbour of neighbours) neighbour.#standBack();
+      // One who holds it cannot let go before we return, either; but readers may get in together.
+      const mustNotWait = neighbours.some(({ held }) => held !== NOTHING);
+      for (let wanted = access; ; ) {
+        const left = mustNotWait ? 0 : end - performance.now();
+        const isLast = left <= blockingSliceMs;
+        const entry = this.#enterNow(wanted, isLast ? left : blockingSliceMs, !isLast);
+        if (entry === DRAINING) wanted = DRAIN;
+        else if (entry !== NOT_YET) return entry === ENTERED_ABANDONED;
+        else if (isLast) break;
       }
-      for (;;) {
-        const left = end - performance.now();
-        const entry = this.#enterNow(wanted, Math.min(left, blockingSliceMs));
-        if (entry !== NOT_YET) return entry === ENTERED_ABANDONED;
-        if (left <= blockingSliceMs) break;
-        wanted = access === READ ? READ : WRITE; // a drain that ran out of time has let go of the word
-      }
+      if (mustNotWait) throw this.#deadlock(access === READ ? 'read' : 'write');
+      throw this.control.timeoutError(access === READ ? 'Reading' : 'Writing', timeoutMs);
     } catch (error) {
       this.#advance();
       throw error;
+    } finally {
+      for (const neighbour of neighbours) neighbour.#advance();
     }
-    this.#advance();
-    throw this.control.timeoutError(access === READ ? 'Reading' : 'Writing', timeoutMs);
   }
 
-  #enterNow(access: typeof READ | typeof WRITE | typeof DRAIN, timeoutMs: number): EntryNumber {
-    return this.#succeed(this.control.native.enter(access, timeoutMs));
+  #enterNow(access: typeof READ | typeof WRITE | typeof DRAIN, timeoutMs: number, comesAgain = false): EntryNumber {
+    return this.#succeed(this.control.native.enter(access, timeoutMs, comesAgain));
   }
 
   async #enter(access: Access, options: WaitOptions): Promise<boolean> {
@@ -391,12 +406,12 @@ export class RwLock {
     checkTimeout(options.timeoutMs);
     this.#checkCanLock();
     const callers = heldByCaller(this.control);
-    if (callers === 'read' && access === 'read' && this.held > 0) {
-      // In line behind a writer it would wait for itself.
-      this.held++;
-      return this.abandoned;
+    if (callers !== undefined) {
+      // In line behind a writer, who waits for the caller's own read lock, it would wait for itself.
+      const entered = callers === 'read' && access === 'read' ? this.tryEnterRead() : undefined;
+      if (entered === undefined) throw this.#deadlock(access);
+      return entered;
     }
-    if (callers !== undefined && (callers === 'write' || access === 'write')) throw this.#deadlock(access);
     return new Promise<boolean>((resolve, reject) => {
       const waiter: Waiter = { access, resolve, reject, deadline: undefined };
       this.#line.push(waiter);
@@ -421,8 +436,7 @@ export class RwLock {
       const first = this.#line[0];
       if (this.entering) {
         if (first?.access === this.#enteringFor) return;
-        // Whom it waited for has gone.
-        if (this.#stopEntering() !== NOT_YET) this.#undo(this.#enteringFor);
+        this.#standBack(); // whom it waited for has gone
       }
       if (first === undefined || this.held === WRITING) return;
       if (this.held > 0) {
@@ -509,15 +523,20 @@ export class RwLock {
     );
   }
 
-  /** Whether another attachment of this very thread is in the way, which could only let go once we return. */
-  #isMine(access: typeof READ | typeof WRITE | typeof DRAIN): boolean {
+  /** Other attachments of this very thread to the same segment, who could only go on once we return. */
+  #neighbours(): RwLock[] {
+    const neighbours: RwLock[] = [];
     for (const reference of openLocks) {
       const other = reference.deref();
-      if (other === undefined || other === this || other.held === NOTHING) continue;
-      if (access === READ && other.held > 0) continue;
-      if (other.control.isSameSegment(this.control)) return true;
+      if (other === undefined || other === this || (other.held === NOTHING && !other.entering)) continue;
+      if (other.control.isSameSegment(this.control)) neighbours.push(other);
     }
-    return false;
+    return neighbours;
+  }
+
+  /** Ends the native thread's way in until #advance(). */
+  #standBack(): void {
+    if (this.#stopEntering() !== NOT_YET) this.#undo(this.#enteringFor);
   }
 
   #deadlock(access: Access): CodedError {

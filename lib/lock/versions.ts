@@ -68,6 +68,7 @@ export class Versions {
     } catch (thrown) {
       outcome = { thrown };
     }
+    if (this.control.closed) throw this.control.closedError();
     // L6: the function's loads come before this look at the version.
     fence();
     if (this.control.version !== before) return undefined;

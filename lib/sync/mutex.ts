@@ -5,6 +5,7 @@ import { syncWaitKeys, waitKeys } from '../lock/deadline';
 import type { Hold, OnAbandonedWrite, RwLock, WriteOptions, WriteSyncOptions } from '../lock/rw-lock';
 import { booleanOption, checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
+import { Primitive } from './primitive';
 
 export interface MutexOptions extends NamedOptions {
   /**
@@ -23,7 +24,7 @@ const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
  * it holds the Mutex, the next caller gets it within some 10 ms, and is told: ERR_NDSHM_ABANDONED, and the Mutex stays
  * free and marked, until somebody acquires it with onAbandoned: 'repair', puts in order what it protects, and releases.
  *
- * Errors of all: ERR_NDSHM_TIMEOUT, ERR_NDSHM_ABANDONED, ERR_NDSHM_DEADLOCK, ERR_NDSHM_CLOSED; of the constructor those
+ * Closed while it is held, it counts as abandoned. Errors of all: ERR_NDSHM_TIMEOUT, ERR_NDSHM_ABANDONED, ERR_NDSHM_DEADLOCK, ERR_NDSHM_CLOSED; of the constructor those
  * of open() and create(), and ERR_NDSHM_MISMATCH if the name is of something else.
  * @example
  * const mutex = new ndshm.Mutex('ledger', { ephemeral: true });
@@ -32,25 +33,23 @@ const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
  * });
  * mutex.close();
  */
-export class Mutex {
-  readonly name: string;
-  readonly #state: NamedState;
+export class Mutex extends Primitive {
   private readonly lock: RwLock;
   readonly #reentrant: boolean;
   #runningSync = false;
 
   /** Opens the Mutex of this name, or makes it. */
   constructor(name: string, options?: MutexOptions) {
-    const { reentrant, ...named } = checkOptions(options, ['reentrant', ...namedKeys], 'Mutex');
-    this.#reentrant = booleanOption(reentrant, 'reentrant');
-    this.#state = new NamedState(name, { kind: 'Mutex', words: 0 }, named);
-    this.lock = this.#state.lock;
-    this.name = name;
+    const { reentrant, ...named } = checkOptions(options, ['reentrant', ...namedKeys], 'new Mutex()');
+    const isReentrant = booleanOption(reentrant, 'reentrant');
+    super(new NamedState(name, { kind: 'Mutex', words: 0 }, named));
+    this.#reentrant = isReentrant;
+    this.lock = this.state.lock;
   }
 
   /** Whether anybody holds it now, in whichever process. By the time of the answer that may have changed. */
   get locked(): boolean {
-    this.#state.check();
+    this.state.check();
     return (Atomics.load(this.lock.control.words, writerAt) & binding.layout.bits.owner) !== 0;
   }
 
@@ -101,20 +100,6 @@ export class Mutex {
       },
       options,
     );
-  }
-
-  /** Whoever waits is rejected with ERR_NDSHM_CLOSED. Held at that moment, the Mutex counts as abandoned. */
-  close(): void {
-    this.#state.close();
-  }
-
-  /** Takes the name away. Whoever has it open goes on with it. */
-  unlink(): void {
-    this.#state.unlink();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 

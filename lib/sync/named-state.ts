@@ -85,6 +85,7 @@ export class NamedState {
 
   /** Whether a peer's life is over, as the kernel knows: half a microsecond. */
   isDead({ slot, generation }: PeerId): boolean {
+    this.check();
     const { control } = this.lock;
     return control.succeed(control.native.isDead(slot, generation));
   }

@@ -10,6 +10,7 @@ import type {
 } from '../lock/rw-lock';
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
+import { Primitive } from './primitive';
 
 const asyncKeys = [...waitKeys, 'onAbandoned'] as const;
 const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
@@ -24,60 +25,42 @@ const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
  * await lock.write(() => console.log(a + b)); // 3
  * lock.close();
  */
-export class RWLock {
-  readonly name: string;
-  readonly #state: NamedState;
-
+export class RWLock extends Primitive {
   /** Opens the lock of this name, or makes it. */
   constructor(name: string, options?: NamedOptions) {
-    this.#state = new NamedState(name, { kind: 'RWLock', words: 0 }, checkOptions(options, namedKeys, 'RWLock'));
-    this.name = name;
+    super(new NamedState(name, { kind: 'RWLock', words: 0 }, checkOptions(options, namedKeys, 'new RWLock()')));
   }
 
   /** Runs the function alone, and resolves with its result. */
   async write<T>(fn: (hold: Hold) => T | PromiseLike<T>, options?: WriteOptions): Promise<T> {
-    return this.#state.lock.write(fn, callAsync, checkOptions(options, asyncKeys, 'write()'));
+    return this.state.lock.write(fn, callAsync, checkOptions(options, asyncKeys, 'write()'));
   }
 
   /** Runs the function among readers, and resolves with its result. */
   async read<T>(fn: (hold: Hold) => T | PromiseLike<T>, options?: ReadOptions): Promise<T> {
-    return this.#state.lock.read(fn, callAsync, checkOptions(options, asyncKeys, 'read()'));
+    return this.state.lock.read(fn, callAsync, checkOptions(options, asyncKeys, 'read()'));
   }
 
   /** As write(), but blocks the thread while it waits. The function must not return a promise. */
   writeSync<T>(fn: (hold: Hold) => T, options?: WriteSyncOptions): T {
     if (options !== undefined) checkOptions(options, syncKeys, 'writeSync()');
-    return this.#state.lock.writeSync(fn, call, options);
+    return this.state.lock.writeSync(fn, call, options);
   }
 
   /** As read(), but blocks the thread while it waits. The function must not return a promise. */
   readSync<T>(fn: (hold: Hold) => T, options?: ReadSyncOptions): T {
     if (options !== undefined) checkOptions(options, syncKeys, 'readSync()');
-    return this.#state.lock.readSync(fn, call, options);
+    return this.state.lock.readSync(fn, call, options);
   }
 
   /** Runs the function alone and returns its result; undefined if the lock is not to be had now. */
   tryWrite<T>(fn: (hold: Hold) => T, options?: OnAbandonedWrite): T | undefined {
-    return this.#state.lock.tryWrite(fn, call, checkOptions(options, ['onAbandoned'], 'tryWrite()'));
+    return this.state.lock.tryWrite(fn, call, checkOptions(options, ['onAbandoned'], 'tryWrite()'));
   }
 
   /** Runs the function among readers and returns its result; undefined if the lock is not to be had now. */
   tryRead<T>(fn: (hold: Hold) => T, options?: OnAbandonedRead): T | undefined {
-    return this.#state.lock.tryRead(fn, call, checkOptions(options, ['onAbandoned'], 'tryRead()'));
-  }
-
-  /** Whoever waits is rejected with ERR_NDSHM_CLOSED. */
-  close(): void {
-    this.#state.close();
-  }
-
-  /** Takes the name away. Whoever has it open goes on with it. */
-  unlink(): void {
-    this.#state.unlink();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    return this.state.lock.tryRead(fn, call, checkOptions(options, ['onAbandoned'], 'tryRead()'));
   }
 }
 

@@ -72,7 +72,7 @@ namespace {
 class EnterJob : public LockJob {
  public:
   EnterJob(LockObject& handle, RwLock& lock, Access access) noexcept : LockJob(handle, lock), access_(access) {}
-  void run(const StopFlag& stop) noexcept override { entry_ = lock_.enter(access_, kForever, stop); }
+  void run(const StopFlag& stop) noexcept override { entry_ = lock_.enter(access_, kForever, stop, false); }
   void settle(napi_env env) override { handle_.settled(*this, "onEntered", outcome(env)); }
   Napi::Value outcome(Napi::Env env) override { return toNumber(env, entry_); }
 
@@ -157,9 +157,10 @@ Napi::Value LockObject::registerReader(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// enter(access, timeoutMs) → Entry, or a failure
+// enter(access, timeoutMs, comesAgain) → Entry, or a failure
 Napi::Value LockObject::enter(const Napi::CallbackInfo& info) {
-  auto entry = lock_->enter(static_cast<Access>(toUnsigned(info[0])), toDeadline(info[1]), neverStopped);
+  const auto access = static_cast<Access>(toUnsigned(info[0]));
+  auto entry = lock_->enter(access, toDeadline(info[1]), neverStopped, info[2].ToBoolean());
   return toNumber(info.Env(), entry);
 }
 
@@ -244,8 +245,12 @@ void LockObject::settled(LockJob& job, const char* callback, const Napi::Value& 
   if (awaiting_ == &job) awaiting_ = nullptr;
   const Napi::Object self = Value();
   Unref();
-  auto function = self.Get(callback).As<Napi::Function>();
-  function.Call(self, {outcome});
+  // Where the environment is about to end (worker.terminate()) both calls fail, and nobody is left to be told. What
+  // the callback throws is reported by the environment.
+  napi_value function = nullptr;
+  const napi_value argument = outcome;
+  if (napi_get_named_property(Env(), self, callback, &function) != napi_ok) return;
+  static_cast<void>(napi_call_function(Env(), self, function, 1, &argument, nullptr));
 }
 
 // close(words): ends all waits, and unmaps the words if this buffer could be detached. Before the segment's own close.

@@ -136,7 +136,7 @@ void RwLock::registerReader() noexcept {
   block_.lock.writer.fetch_or(kReaders);
 }
 
-Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& stop) noexcept {
+Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& stop, bool comesAgain) noexcept {
   LockWords& lock = block_.lock;
   const bool writes = access != Access::kRead;
   auto& waitingFor = block_.peers[slot_].waitingFor;
@@ -155,22 +155,24 @@ Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& sto
       continue;
     }
     const uint64_t now = monotonicNs();
-    if (now >= untilNs || stop.load() != 0) break;
-    if (!spun) {
+    if (!spun && now < untilNs) {
       spun = true;
       static_cast<void>(wordSpin_.spin([&] { return isFree(lock.writer.load()); }));
       continue;
     }
-    uint32_t wanted = word | (writes ? kWritersWait : kReadersWait);
-    if (now >= impatientNs && turnOf(word) == 0) wanted |= me() << kTurnShift;
-    if (wanted != word && !lock.writer.compare_exchange_strong(word, wanted)) continue;
+    // Before the look at the time: who only tries finds out about the dead, too.
     if (now >= lookAgainNs) {
       lookAgainNs = now + kSliceNs;
-      for (const uint32_t id : {ownerOf(wanted), turnOf(wanted)}) {
+      for (const uint32_t id : {ownerOf(word), turnOf(word)}) {
         auto looked = suspect(id);
         if (!looked) return looked.error();
       }
+      continue;
     }
+    if (now >= untilNs || stop.load() != 0) break;
+    uint32_t wanted = word | (writes ? kWritersWait : kReadersWait);
+    if (now >= impatientNs && turnOf(word) == 0) wanted |= me() << kTurnShift;
+    if (wanted != word && !lock.writer.compare_exchange_strong(word, wanted)) continue;
     uint64_t wakeNs = earlier(untilNs, lookAgainNs);
     if (now < impatientNs) wakeNs = earlier(wakeNs, impatientNs);
     futexWait(lock.writer, wanted, wakeNs, writes ? kWriterClass : kReaderClass);
@@ -180,12 +182,13 @@ Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& sto
   if (inside && writes) {
     auto alone = drained(untilNs, stop);
     inside = alone && *alone;
+    if (alone && !inside && comesAgain) return Entry::kDraining;
     if (!inside) {
       auto left = leaveWrite(false);
       if (!alone) return alone.error();
       if (!left) return left.error();
     }
-  } else if (!inside) {
+  } else if (!inside && !comesAgain) {
     giveUp(access, slept);
   }
   waitingFor.store(0, std::memory_order_relaxed);
@@ -238,13 +241,15 @@ Result<bool> RwLock::flagIsDown(uint32_t slot, uint64_t untilNs, const StopFlag&
     lock.drainWaits.store(1);
     const uint32_t signal = lock.readerSignal.load();
     down = flag.load() == 0;
+    if (down) break;
     const uint64_t now = monotonicNs();
-    if (down || now >= untilNs || stop.load() != 0) break;
     if (now >= lookAgainNs) {
       lookAgainNs = now + kSliceNs;
       auto looked = suspect(slot + 1);
       if (!looked) return looked.error();
+      continue;
     }
+    if (now >= untilNs || stop.load() != 0) break;
     futexWait(lock.readerSignal, signal, earlier(untilNs, lookAgainNs), kAnyClass);
   }
   lock.drainWaits.store(0);

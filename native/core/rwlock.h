@@ -23,6 +23,7 @@ enum class Entry : uint32_t {
   kNotYet = 0,  // the time is up, or the wait was stopped; nothing is held
   kEntered = 1,
   kEnteredAbandoned = 2,  // inside, and the data may be half-written
+  kDraining = 3,          // the time is up, but the word is ours, and waits for readers: to be gone on with by kDrain
 };
 
 enum class Change : uint32_t {
@@ -50,7 +51,10 @@ class RwLock {
 
   // Blocks until inside, or `untilNs` of monotonicNs(), or stopped. Only while this attachment holds nothing, and in
   // one thread at a time. Errors: kControlCorrupt.
-  Result<Entry> enter(Access access, uint64_t untilNs, const StopFlag& stop) noexcept;
+  //
+  // `comesAgain`: the wait is one slice of a longer one, so that what has been achieved (the turn, the word) is kept
+  // when the time is up.
+  Result<Entry> enter(Access access, uint64_t untilNs, const StopFlag& stop, bool comesAgain) noexcept;
   // Once before the first read: from now on writers look at this slot's flag.
   void registerReader() noexcept;
   // Lets go of the word and wakes who waits. Errors: kControlCorrupt if it is not ours, which only a hostile peer can
