@@ -14,15 +14,38 @@ interface Held {
 
 const held = new AsyncLocalStorage<Held>();
 
+// Before Node 24 an AsyncLocalStorage in use makes each promise of the whole process several times as dear. So it goes out
+// of use when nothing has been held for a while.
+const idleMs = 1000;
+let holding = 0;
+let heldLately = false;
+let timer: NodeJS.Timeout | undefined;
+
+function rest(): void {
+  timer = undefined;
+  if (holding > 0) return; // the end of the last hold begins anew
+  if (heldLately) restLater();
+  else held.disable();
+}
+
+function restLater(): void {
+  heldLately = false;
+  timer ??= setTimeout(rest, idleMs).unref();
+}
+
 /** Runs `fn`, and all that it awaits, as code that holds a lock. */
 export async function runHolding<T>(control: ControlWords, access: Access, fn: () => T | PromiseLike<T>): Promise<T> {
   let around = held.getStore();
   while (around?.over === true) around = around.around; // or a chain of timers would link to all holds before it
   const hold: Held = { control, access, around, over: false };
+  holding++;
   try {
     return await held.run(hold, fn);
   } finally {
     hold.over = true;
+    holding--;
+    heldLately = true;
+    if (holding === 0 && timer === undefined) restLater();
   }
 }
 

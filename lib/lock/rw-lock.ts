@@ -301,12 +301,14 @@ export class RwLock {
   }
 
   async write<S, T>(subject: S, fn: (subject: S, hold: Hold) => T | PromiseLike<T>, options: WriteOptions): Promise<T> {
-    const hold = this.holdWrite(await this.#enter('write', options), options.onAbandoned);
+    const entered = this.#enter('write', options);
+    const hold = this.holdWrite(typeof entered === 'boolean' ? entered : await entered, options.onAbandoned);
     return this.#runAsync('write', () => fn(subject, hold));
   }
 
   async read<S, T>(subject: S, fn: (subject: S, hold: Hold) => T | PromiseLike<T>, options: ReadOptions): Promise<T> {
-    const hold = this.holdRead(await this.#enter('read', options), options.onAbandoned);
+    const entered = this.#enter('read', options);
+    const hold = this.holdRead(typeof entered === 'boolean' ? entered : await entered, options.onAbandoned);
     return this.#runAsync('read', () => fn(subject, hold));
   }
 
@@ -401,10 +403,15 @@ export class RwLock {
     return this.#succeed(this.control.native.enter(access, timeoutMs, comesAgain));
   }
 
-  async #enter(access: Access, options: WaitOptions): Promise<boolean> {
+  /** At once where nobody is in the way, without a promise. */
+  #enter(access: Access, options: WaitOptions): boolean | Promise<boolean> {
     checkSignal(options.signal);
     checkTimeout(options.timeoutMs);
     this.#checkCanLock();
+    if (this.#line.length === 0 && this.held === NOTHING && !this.entering) {
+      const entered = access === 'write' ? this.#tryWriteFast() : this.#tryReadFast();
+      if (entered !== undefined) return entered;
+    }
     const callers = heldByCaller(this.control);
     if (callers !== undefined) {
       // In line behind a writer, who waits for the caller's own read lock, it would wait for itself.

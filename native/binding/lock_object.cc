@@ -10,9 +10,11 @@ namespace ndshm {
 
 namespace {
 
+// When the environment ends this comes before the waiting threads are stopped, so that the words stay for them: the
+// handle, which outlives its jobs, is their other user.
 void finalizeWords(napi_env /*env*/, void* /*data*/, void* hint) {
   auto* segment = static_cast<Segment*>(hint);
-  segment->unmapControl();
+  segment->letGoOfControl();
   segment->release();
 }
 
@@ -129,6 +131,7 @@ LockObject::LockObject(const Napi::CallbackInfo& info)
 }
 
 LockObject::~LockObject() {
+  if (lock_ != nullptr) segment_->letGoOfControl();
   delete lock_;
   segment_->release();
 }
@@ -136,7 +139,7 @@ LockObject::~LockObject() {
 // open() → the control block as an ArrayBuffer; undefined where there is none, or a failure. Once.
 Napi::Value LockObject::open(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto mapped = segment_->mapControl();
+  auto mapped = segment_->mapControl(2);  // the buffer, and this handle
   if (!mapped) return toFailure(env, mapped.error());
   if (!*mapped) return env.Undefined();
   lock_ = new (std::nothrow) RwLock(segment_->control(), segment_->descriptor(), segment_->slot());

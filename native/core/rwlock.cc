@@ -288,7 +288,8 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
   LockWords& lock = block_.lock;
   const auto& word = lock.changeSignal;
   const bool mayWrite = slot_ != kReadOnlyPeer;
-  const uint64_t sliceNs = count > 0 || !mayWrite ? kSliceNs : kLongSliceNs;
+  // Who has changed something may be killed before it tells: from time to time the caller looks for himself.
+  const uint64_t lookNs = monotonicNs() + kLongSliceNs;
   for (;;) {
     if (mayWrite) lock.changeWaiters.fetch_or(kSleeps);
     if (word.load() != signal) return Change::kChanged;
@@ -299,7 +300,8 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
       if (!dead) return dead.error();
       if (*dead) return Change::kPeerDied;
     }
-    futexWait(word, signal, earlier(untilNs, now + sliceNs), kAnyClass);
+    if (now >= lookNs) return Change::kChanged;
+    futexWait(word, signal, earlier(untilNs, count > 0 ? now + kSliceNs : lookNs), kAnyClass);
   }
 }
 

@@ -226,15 +226,19 @@ void Segment::close() noexcept {
   fd_.reset();
 }
 
-Result<bool> Segment::mapControl() noexcept {
-  if (control_.valid()) return true;
+Result<bool> Segment::mapControl(uint32_t users) noexcept {
   if (!fd_.valid() || slot_ == kNoPeer) return false;
   const int protection = slot_ == kReadOnlyPeer ? PROT_READ : PROT_READ | PROT_WRITE;
   auto mapped = Mapping::map(fd_.get(), controlAt_, kControlBytes, protection, MAP_SHARED);
   if (!mapped) return mapped.error();
   control_ = std::move(*mapped);
   controlGuard_ = FaultGuard(control_);
+  controlUsers_ = users;
   return true;
+}
+
+void Segment::letGoOfControl() noexcept {
+  if (controlUsers_ > 0 && --controlUsers_ == 0) unmapControl();
 }
 
 void Segment::unmapControl() noexcept {

@@ -73,9 +73,10 @@ class Segment {
   bool faulted() const noexcept { return dataGuard_.faulted() || controlGuard_.faulted(); }
 
   // Maps the control block, read-only for a read-only peer. Not done when attaching, since most attachments take no
-  // lock. False = the file has none. It stays mapped until unmapControl().
-  Result<bool> mapControl() noexcept;
+  // lock. False = the file has none. It stays mapped until each user has let go, or until unmapControl().
+  Result<bool> mapControl(uint32_t users) noexcept;
   ControlBlock& control() const noexcept { return *reinterpret_cast<ControlBlock*>(control_.data()); }
+  void letGoOfControl() noexcept;
   void unmapControl() noexcept;
 
   // Leaves the peers and closes the file; the last peer of an ephemeral segment takes its name away. The elements
@@ -104,6 +105,7 @@ class Segment {
   FaultGuard dataGuard_;
   Mapping control_;
   FaultGuard controlGuard_;
+  uint32_t controlUsers_ = 0;
 };
 
 }  // namespace ndshm
