@@ -41,6 +41,21 @@ export type {
   WriteSyncOptions,
 } from './lock/rw-lock';
 export type { Mode } from './options';
+export { Barrier, type BarrierOptions } from './sync/barrier';
+export { Condition } from './sync/condition';
+export { Event } from './sync/event';
+export {
+  type Lock,
+  type LockInfo,
+  LockManager,
+  type LockManagerSnapshot,
+  type LockMode,
+  type LockOptions,
+  locks,
+} from './sync/lock-manager';
 export { Mutex, type MutexOptions } from './sync/mutex';
 export type { NamedOptions } from './sync/named-state';
+export { Queue, type QueueOptions } from './sync/queue';
 export { RWLock } from './sync/rw-lock';
+export { Semaphore, type SemaphoreOptions } from './sync/semaphore';
+export { Value, type ValueDType, type ValueOptions } from './sync/value';

@@ -23,14 +23,35 @@ const chapters = [
   ['Replacements', 'array/watch.d.ts', ['watch', 'WatchOptions']],
   ['What is there', 'array/directory.d.ts', ['list', 'ListOptions', 'stat', 'SegmentInfo', 'PeerInfo', 'unlink', 'gc']],
   ['Files on disk', 'array/files.d.ts', ['load', 'LoadOptions', 'save', 'SaveOptions']],
-  ['An array', 'array/shared-array.d.ts', ['SharedArray']],
+  ['An array', 'array/shared-array.d.ts', ['SharedArray', 'ChangedOptions']],
+  [
+    'Locks and waiting: what the options mean',
+    'lock/rw-lock.d.ts',
+    ['Hold', 'WriteOptions', 'WriteSyncOptions', 'ReadOptions', 'ReadSyncOptions', 'OnAbandonedWrite', 'OnAbandonedRead'],
+  ],
+  ['Time limits and signals', 'lock/deadline.d.ts', ['WaitOptions', 'SyncWaitOptions']],
+  ['Named primitives', 'sync/primitive.d.ts', ['Primitive']],
+  ['What names have in common', 'sync/named-state.d.ts', ['NamedOptions']],
+  ['Mutex', 'sync/mutex.d.ts', ['Mutex', 'MutexOptions']],
+  ['Reader-writer lock', 'sync/rw-lock.d.ts', ['RWLock']],
+  ['Semaphore', 'sync/semaphore.d.ts', ['Semaphore', 'SemaphoreOptions']],
+  ['Event', 'sync/event.d.ts', ['Event']],
+  ['Condition', 'sync/condition.d.ts', ['Condition']],
+  ['Barrier', 'sync/barrier.d.ts', ['Barrier', 'BarrierOptions']],
+  ['Value', 'sync/value.d.ts', ['Value', 'ValueOptions']],
+  ['Queue', 'sync/queue.d.ts', ['Queue', 'QueueOptions']],
+  [
+    'Web Locks',
+    'sync/lock-manager.d.ts',
+    ['locks', 'LockManager', 'LockOptions', 'Lock', 'LockInfo', 'LockManagerSnapshot'],
+  ],
   ['Elements', 'array/dtype.d.ts', ['DTypes', 'Complex', 'float16IsBits', 'dtypes']],
   ['numpy-ts: `ndshm/numpy`', 'numpy.d.ts', ['asNumpy', 'fromNumpy']],
 ];
 
 const comment = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\//;
 const documented = new RegExp(
-  `(?:${comment.source}\\s*)?export (?:declare )?(?:function|class|interface|const|type) (\\w+)`,
+  `(?:${comment.source}\\s*)?export (?:declare )?(?:abstract )?(?:function|class|interface|const|type) (\\w+)`,
   'g',
 );
 

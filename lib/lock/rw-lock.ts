@@ -96,13 +96,10 @@ export class RwLock {
   }
 
   #tryEnterWrite(): boolean | undefined {
-    if (this.takeWord()) {
-      if (!this.hasReaders()) return this.beginWrite();
-      this.#succeed(this.control.native.leaveWrite(false));
-      return undefined;
-    }
-    // Not as free as usual: sleepers' flags, an abandoned mark, or really taken. The native side sorts that out.
-    const entry = this.#enterNow(WRITE, 0);
+    const taken = this.takeWord();
+    if (taken && !this.hasReaders()) return this.beginWrite();
+    // Not as free as usual: readers, of whom some may be dead; sleepers' flags, an abandoned mark; or really taken.
+    const entry = this.#enterNow(taken ? DRAIN : WRITE, 0);
     return entry === NOT_YET ? undefined : this.beginWrite(entry === ENTERED_ABANDONED);
   }
 
