@@ -22,9 +22,9 @@ interface Attempt {
   blockedBy: readonly PeerId[];
 }
 
-// How long what cannot wait waits for the lock itself, which nobody holds for longer than some microseconds unless he was
-// stopped in the middle.
-const immediateMs = 5;
+// How long what cannot wait waits for the lock itself, which nobody holds for longer than some microseconds. But on a
+// busy machine one may lose its processor in the middle; only who was stopped there keeps it for longer than this.
+const immediateMs = 1000;
 
 /**
  * State that is changed in short, synchronous steps under its segment's exclusive lock, and waited for: Hoare's
@@ -38,10 +38,13 @@ export class Monitor extends NamedState {
   readonly #attempts = new Set<Attempt>();
   #driving = false;
   #arrived = false;
+  /** The version as this process's last step left it: any other one is a change that it has not seen. */
+  #left = 0;
 
   /**
    * Runs `step` until it is not Blocked, and resolves with its result. Attempts of one process run in the order of
-   * their calls. `giveUp` runs under the lock after the time was up or the signal aborted, before the rejection.
+   * their calls. `giveUp` runs under the lock after the time was up or the signal aborted, before the rejection; but
+   * before it the step runs once more, whose success then counts.
    */
   async transact<T>(step: Step<T>, options: UntilOptions = {}, giveUp?: () => void): Promise<T> {
     checkSignal(options.signal);
@@ -76,7 +79,11 @@ export class Monitor extends NamedState {
       };
       const leave = (reason: unknown) => {
         settle();
-        this.#giveUp(giveUp).then(() => reject(reason), reject);
+        if (giveUp === undefined) reject(reason);
+        else {
+          const last = this.#once(lastly(step, giveUp));
+          last.then(({ result }) => (result instanceof Blocked ? reject(reason) : resolve(result)), reject);
+        }
         this.#lookAgain();
       };
       const deadline = new Deadline(
@@ -98,15 +105,16 @@ export class Monitor extends NamedState {
       for (;;) {
         const result = this.#inside(this.lock.enterWriteSync(Math.max(0, end - performance.now())), step);
         if (!(result instanceof Blocked)) return result;
-        const seen = this.#completed();
+        const seen = this.#left;
         const left = { timeoutMs: Math.max(0, end - performance.now()) };
         const changed = () => this.#completed() !== seen || this.#anyDead(result.by) || undefined;
         this.changes.untilSync(changed, left, () => result.by);
       }
     } catch (error) {
-      // Not waited for: whoever stops the process inside the lock would stop us too.
-      if (!this.closed) this.#giveUp(giveUp).catch(() => {});
-      throw error;
+      if (giveUp === undefined || this.closed) throw error;
+      const result = this.attempt(lastly(step, giveUp));
+      if (result === undefined) throw error;
+      return result;
     }
   }
 
@@ -132,26 +140,24 @@ export class Monitor extends NamedState {
   }
 
   #inside<T>(abandoned: boolean, step: Step<T>): T | Blocked {
+    const inside = this.lock.control.version;
     let unchanged = !abandoned;
     try {
       const result = step();
       if (!(result instanceof Blocked) || result.changed) unchanged = false;
       return result;
     } finally {
+      this.#left = unchanged ? inside - 1 : inside + 1;
       this.lock.leaveWrite(unchanged);
     }
   }
 
-  async #giveUp(giveUp: (() => void) | undefined): Promise<void> {
-    if (giveUp !== undefined) await this.#once(giveUp);
-  }
-
-  /** Runs the step once, as soon as the lock is to be had. */
-  #once<T>(step: Step<T>): Promise<T | Blocked> {
-    return new Promise<T | Blocked>((resolve, reject) => {
+  /** Runs the step once, as soon as the lock is to be had; its result, and the version that it left. */
+  #once<T>(step: Step<T>): Promise<{ result: T | Blocked; left: number }> {
+    return new Promise((resolve, reject) => {
       this.lock.enterWriteThen((abandoned) => {
         try {
-          resolve(this.#inside(abandoned, step));
+          resolve({ result: this.#inside(abandoned, step), left: this.#left });
         } catch (error) {
           reject(error);
         }
@@ -181,9 +187,9 @@ export class Monitor extends NamedState {
     try {
       while (this.#attempts.size > 0) {
         this.#arrived = false;
-        await this.#once(() => this.#runAll());
+        const { left: seen } = await this.#once(() => this.#runAll());
         if (this.#attempts.size === 0) break;
-        const seen = this.#completed();
+        this.check(); // it may have been closed since
         const watched = () => [...this.#attempts].flatMap(({ blockedBy }) => blockedBy);
         await this.changes.until(
           () => this.#arrived || this.#completed() !== seen || this.#anyDead(watched()) || undefined,
@@ -216,4 +222,13 @@ export class Monitor extends NamedState {
     }
     return everChanged ? undefined : new Blocked([]);
   }
+}
+
+function lastly<T>(step: Step<T>, giveUp: () => void): Step<T> {
+  return () => {
+    const result = step();
+    if (!(result instanceof Blocked)) return result;
+    giveUp();
+    return new Blocked([], true);
+  };
 }

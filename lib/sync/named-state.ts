@@ -17,7 +17,7 @@ export interface NamedOptions {
 export const namedKeys = ['ephemeral', 'allowForeignOwner'] as const;
 
 export interface StateSpec {
-  /** Which primitive it is, at most 24 characters. */
+  /** Which primitive it is, at most 64 characters. */
   readonly kind: string;
   /** Int32 words of state, all 0 at first. */
   readonly words: number;
@@ -27,10 +27,10 @@ export interface StateSpec {
   readonly init?: (words: Int32Array) => void;
 }
 
-// The segment is an int32 array: the kind in 6 words, how many words of state there are, one word of padding, so that
+// The segment is an int32 array: the kind in 16 words, how many words of state there are, one word of padding, so that
 // what follows is aligned to 8 bytes; the words, padded likewise; the bytes.
-const kindWords = 6;
-const headWords = 8;
+const kindWords = 16;
+const headWords = 18;
 const evenly = (words: number): number => words + (words % 2);
 
 /**

@@ -94,11 +94,13 @@ Result<void> RwLock::suspect(uint32_t id) noexcept {
   return {};
 }
 
-bool RwLock::tookWord(uint32_t word, bool slept) noexcept {
+bool RwLock::tookWord(uint32_t word) noexcept {
   uint32_t next = (word & ~kTurn) | me();
   // The wake-up that got us here took the flag away from everybody who sleeps behind us.
-  if (slept) next |= kWritersWait;
-  return block_.lock.writer.compare_exchange_strong(word, next);
+  if (slept_) next |= kWritersWait;
+  if (!block_.lock.writer.compare_exchange_strong(word, next)) return false;
+  slept_ = false;
+  return true;
 }
 
 // L2: the flag goes up before the look at the word, the owner's word before its look at the flags; both are
@@ -137,21 +139,38 @@ void RwLock::registerReader() noexcept {
 }
 
 Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& stop, bool comesAgain) noexcept {
-  LockWords& lock = block_.lock;
   const bool writes = access != Access::kRead;
   auto& waitingFor = block_.peers[slot_].waitingFor;
   waitingFor.store(writes ? 2 : 1, std::memory_order_relaxed);
+  Result<bool> inside = true;
+  if (access != Access::kDrain) inside = awaitWord(writes, untilNs, stop);
+  const bool hasWord = writes && inside && *inside;
+  if (hasWord) inside = drained(untilNs, stop);
+  waitingFor.store(0, std::memory_order_relaxed);
 
+  if (inside && *inside) return entered();
+  if (inside && comesAgain) return hasWord ? Entry::kDraining : Entry::kNotYet;
+  if (hasWord) {
+    auto left = leaveWrite(false);
+    if (!left) return left.error();
+  } else {
+    giveUp();
+  }
+  if (!inside) return inside.error();
+  return Entry::kNotYet;
+}
+
+// Until the word is ours, or our flag is up. False = no more time.
+Result<bool> RwLock::awaitWord(bool writes, uint64_t untilNs, const StopFlag& stop) noexcept {
+  LockWords& lock = block_.lock;
   const uint64_t impatientNs = monotonicNs() + kPatienceNs;
   uint64_t lookAgainNs = 0;  // when to suspect next: at once
-  bool slept = false;
   bool spun = false;
-  bool inside = access == Access::kDrain;
-  while (!inside) {
+  for (;;) {
     uint32_t word = lock.writer.load();
     if (isCorrupt(word)) return failure(Status::kControlCorrupt, word, 0);
     if (isFree(word)) {
-      inside = writes ? tookWord(word, slept) : raisedFlag();
+      if (writes ? tookWord(word) : raisedFlag()) return true;
       continue;
     }
     const uint64_t now = monotonicNs();
@@ -169,37 +188,21 @@ Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& sto
       }
       continue;
     }
-    if (now >= untilNs || stop.load() != 0) break;
+    if (now >= untilNs || stop.load() != 0) return false;
     uint32_t wanted = word | (writes ? kWritersWait : kReadersWait);
     if (now >= impatientNs && turnOf(word) == 0) wanted |= me() << kTurnShift;
     if (wanted != word && !lock.writer.compare_exchange_strong(word, wanted)) continue;
     uint64_t wakeNs = earlier(untilNs, lookAgainNs);
     if (now < impatientNs) wakeNs = earlier(wakeNs, impatientNs);
     futexWait(lock.writer, wanted, wakeNs, writes ? kWriterClass : kReaderClass);
-    slept = true;
+    if (writes) slept_ = true;
     spun = false;
   }
-  if (inside && writes) {
-    auto alone = drained(untilNs, stop);
-    inside = alone && *alone;
-    if (alone && !inside && comesAgain) return Entry::kDraining;
-    if (!inside) {
-      auto left = leaveWrite(false);
-      if (!alone) return alone.error();
-      if (!left) return left.error();
-    }
-  } else if (!inside && !comesAgain) {
-    giveUp(access, slept);
-  }
-  waitingFor.store(0, std::memory_order_relaxed);
-  if (!inside) return Entry::kNotYet;
-  return entered();
 }
 
 // L3: a wake-up that was meant for somebody is used or passed on.
-void RwLock::giveUp(Access access, bool slept) noexcept {
+void RwLock::giveUp() noexcept {
   LockWords& lock = block_.lock;
-  const bool tookWakeUp = slept && access != Access::kRead;
   uint32_t word = lock.writer.load();
   uint32_t next;
   do {
@@ -207,12 +210,12 @@ void RwLock::giveUp(Access access, bool slept) noexcept {
     if (turnOf(word) == me()) next &= ~kTurn;
     if (ownerOf(word) == 0) {
       next &= ~(kWritersWait | kReadersWait);
-    } else if (tookWakeUp) {
+    } else if (slept_) {
       next |= kWritersWait;
     }
   } while (!lock.writer.compare_exchange_weak(word, next));
-  if (ownerOf(word) != 0) return;
-  wakeWaiters(lock, word | (tookWakeUp ? kWritersWait : 0));
+  if (ownerOf(word) == 0) wakeWaiters(lock, word | (slept_ ? kWritersWait : 0));
+  slept_ = false;
 }
 
 Result<bool> RwLock::drained(uint64_t untilNs, const StopFlag& stop) noexcept {

@@ -83,10 +83,11 @@ class RwLock {
   uint32_t me() const noexcept { return slot_ + 1; }
   bool isFree(uint32_t word) const noexcept;
   bool isCorrupt(uint32_t word) const noexcept;
-  bool tookWord(uint32_t word, bool slept) noexcept;
+  Result<bool> awaitWord(bool writes, uint64_t untilNs, const StopFlag& stop) noexcept;
+  bool tookWord(uint32_t word) noexcept;
   bool raisedFlag() noexcept;
   void clearTurn() noexcept;
-  void giveUp(Access access, bool slept) noexcept;
+  void giveUp() noexcept;
   Result<bool> drained(uint64_t untilNs, const StopFlag& stop) noexcept;
   Result<bool> flagIsDown(uint32_t slot, uint64_t untilNs, const StopFlag& stop) noexcept;
   Result<Entry> entered() const noexcept;
@@ -95,6 +96,7 @@ class RwLock {
   ControlBlock& block_;
   const int fd_;
   const uint32_t slot_;
+  bool slept_ = false;  // on the word, to write, since we last entered or gave up: we may have used up a wake-up
   SpinBudget wordSpin_{0};
   SpinBudget flagSpin_{0};
   SpinBudget changeSpin_{200'000};
