@@ -67,6 +67,44 @@ function dropped() {
   ndshm.anonymous({ shape: 0 }).close();
 }
 
+// All threads at once, on one segment.
+async function locks() {
+  const name = `ndshm-exercise-${process.pid}-locks`;
+  const how = { shape: 2, dtype: 'int32', ifExists: 'open', ephemeral: true };
+  const array = ndshm.create(name, how);
+  const other = ndshm.open(name, { mode: 'r+' });
+  const add = ({ data }) => {
+    data[0]++;
+    data[1]++;
+  };
+  for (let round = 0; round < 200; round++) {
+    const since = array.version;
+    await Promise.all([array.write(add), other.write(add), array.read(({ data }) => assert.equal(data[0], data[1]))]);
+    array.writeSync(add);
+    assert.equal(await other.snapshot(({ data }) => data[0] - data[1]), 0);
+    assert.ok((await other.changed({ since, timeoutMs: 10_000 })) > since);
+  }
+  // Waits that end in another way: by abortion, by the time, by closing.
+  const controller = new AbortController();
+  await array.write(async () => {
+    setTimeout(() => {
+      const { signal } = controller;
+      const waits = [
+        other.write(add, { signal }),
+        other.read(add, { timeoutMs: 5 }),
+        other.changed({ since: 2 ** 40, signal }),
+      ];
+      void Promise.allSettled(waits);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    controller.abort();
+  });
+  const closedOn = other.changed({ since: 2 ** 40 });
+  other.close();
+  await assert.rejects(closedOn, { code: 'ERR_NDSHM_CLOSED' });
+  array.close();
+}
+
 for (const length of [1, 1000, 200_000, 6_000_001]) modes(new Float64Array(length).fill(1));
 for (let round = 0; round < 20; round++) modes(new Float64Array(10 + round));
 truncation();
@@ -77,9 +115,12 @@ ndshm.gc();
 
 if (isMainThread) {
   const threads = Array.from({ length: 4 }, () => new Worker(__filename));
-  void Promise.all(threads.map((thread) => once(thread, 'exit'))).then((codes) => {
+  const ended = threads.map((thread) => once(thread, 'exit'));
+  void Promise.all([locks(), ...ended]).then(([, ...codes]) => {
     process.exitCode = Math.max(...codes.flat());
     globalThis.kept.close();
     ndshm.gc();
   });
+} else {
+  void locks();
 }

@@ -1,6 +1,7 @@
 // The other end of `Peer` in test/helpers/child.ts: calls what it is told to and answers with the result or the error.
 // With the argument 'thread' all of that happens in a worker thread, and the process only passes messages on.
 const { closeSync, openSync, readdirSync, readFileSync, statfsSync, truncateSync, writeFileSync } = require('node:fs');
+const { runInThisContext } = require('node:vm');
 const { isMainThread, parentPort, Worker } = require('node:worker_threads');
 
 if (isMainThread && process.argv[2] === 'thread') {
@@ -8,7 +9,7 @@ if (isMainThread && process.argv[2] === 'thread') {
   worker.on('message', (message) => process.send(message));
   process.on('message', (message) => {
     if (message === 'exit') process.exit(0); // while the thread has its arrays open
-    if (message.method === 'terminate') worker.terminate().then(() => process.send({ value: null }));
+    if (message.method === 'terminate') worker.terminate().then(() => process.send({ id: message.id, value: null }));
     else worker.postMessage(message);
   });
 } else {
@@ -86,25 +87,34 @@ function serve(port) {
       for (const [key, array] of Object.entries(ndshm.inherited())) kept.set(key, array);
     },
     identity: () => process.getuid(),
+    run: (_object, source, ...given) => runInThisContext(`(${source})`)({ ndshm, kept }, ...given),
+    // Kills this process in the place of its n-th atomic store from now on, counted from 0.
+    dieAtStore: (_object, n) => {
+      let left = n;
+      for (const name of ['store', 'add', 'sub', 'and', 'or', 'exchange', 'compareExchange']) {
+        const original = Atomics[name];
+        Atomics[name] = (...given) => {
+          if (left-- === 0) process.kill(process.pid, 'SIGKILL');
+          return original(...given);
+        };
+      }
+    },
   };
-  port.on(async ({ key, of, method, args }) => {
+  const call = (key, object, method) => {
+    if (key === undefined) return object?.[method]?.bind(object) ?? extras[method].bind(null, object);
+    return /^[A-Z]/.test(method) ? (...args) => new ndshm[method](...args) : ndshm[method];
+  };
+  port.on(async ({ id, key, of, method, args }) => {
     try {
-      const array = kept.get(of);
-      const call =
-        key !== undefined
-          ? ndshm[method]
-          : method in extras
-            ? extras[method].bind(null, array)
-            : array[method].bind(array);
-      const value = await call(...args);
-      if (value instanceof ndshm.SharedArray) {
+      const value = await call(key, kept.get(of), method)(...args);
+      if (typeof value?.close === 'function') {
         kept.set(key ?? of, value);
-        port.send({ value: null });
+        port.send({ id, value: null });
       } else {
-        port.send({ value });
+        port.send({ id, value });
       }
     } catch (error) {
-      port.send({ error: { code: error.code, message: error.message } });
+      port.send({ id, error: { code: error.code, message: error.message } });
     }
   });
   port.send('ready');

@@ -53,10 +53,7 @@ export class Child {
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
     });
-    this.process.on('message', (message) => {
-      this.#unread.push(message);
-      this.#arrived();
-    });
+    this.process.on('message', (message) => this.received(message));
     this.exited = once(this.process, 'exit').then(([code, signal]) => ({ code, signal }) as Exit);
     void this.exited.then(() => started.delete(this));
     started.add(this);
@@ -68,6 +65,11 @@ export class Child {
 
   get stderr(): string {
     return this.#stderr;
+  }
+
+  protected received(message: unknown): void {
+    this.#unread.push(message);
+    this.#arrived();
   }
 
   /** The next message; rejects if the process ends instead. */
@@ -97,12 +99,23 @@ export class Child {
 }
 
 interface Answer {
+  readonly id: number;
   readonly value?: unknown;
   readonly error?: { readonly code: string; readonly message: string };
 }
 
-/** A child that does what it is told: test/children/peer.js. */
+/** What a function that a peer runs is given. */
+export interface PeerContext {
+  readonly ndshm: typeof import('ndshm');
+  /** What was made by call(), by its key. */
+  readonly kept: Map<string, unknown>;
+}
+
+/** A child that does what it is told, several things at a time if need be: test/children/peer.js. */
 export class Peer extends Child {
+  #questions = 0;
+  readonly #unanswered = new Map<number, (answer: Answer) => void>();
+
   /** Process or, with `thread`, a worker thread in one. */
   static async start(options: ChildOptions & { readonly thread?: boolean } = {}): Promise<Peer> {
     const peer = new Peer('peer.js', options.thread === true ? ['thread'] : [], options);
@@ -111,14 +124,26 @@ export class Peer extends Child {
     return peer;
   }
 
+  protected override received(message: unknown): void {
+    const answer = message as Answer;
+    const take = this.#unanswered.get(answer.id);
+    this.#unanswered.delete(answer.id);
+    if (take === undefined) super.received(message);
+    else take(answer);
+  }
+
   async #ask<T>(question: object): Promise<T> {
-    this.send(question);
-    const { value, error } = await this.message<Answer>();
+    const id = ++this.#questions;
+    const answered = new Promise<Answer>((resolve) => this.#unanswered.set(id, resolve));
+    this.send({ id, ...question });
+    const answer = await within(Promise.race([answered, this.exited]), 'answer');
+    if (!('id' in answer)) throw new Error(`The child ended: ${JSON.stringify(answer)}\n${this.stderr}`);
+    const { value, error } = answer;
     if (error !== undefined) throw Object.assign(new Error(error.message), { code: error.code });
     return value as T;
   }
 
-  /** Calls a function of ndshm. An array that it returns is kept under `key`. */
+  /** Calls a function of ndshm, or a class with new. An array or primitive that it gives is kept under `key`. */
   call<T = unknown>(key: string, method: string, ...args: unknown[]): Promise<T> {
     return this.#ask<T>({ key, method, args });
   }
@@ -126,6 +151,11 @@ export class Peer extends Child {
   /** Calls a method of a kept array, or an extra of peer.js with it. */
   on<T = unknown>(key: string, method: string, ...args: unknown[]): Promise<T> {
     return this.#ask<T>({ of: key, method, args });
+  }
+
+  /** Runs a function, which is sent as its source: it knows nothing but its arguments. */
+  run<A extends unknown[], T>(fn: (context: PeerContext, ...args: A) => T | Promise<T>, ...args: A): Promise<T> {
+    return this.#ask<T>({ of: '', method: 'run', args: [fn.toString(), ...args] });
   }
 }
 
