@@ -46,7 +46,8 @@ export class Barrier extends Primitive<Monitor> {
     const { parties, action, ...named } = checkOptions(options, ['parties', 'action', ...namedKeys], 'new Barrier()');
     integerIn(parties, 1, 2 ** 31 - 1, 'parties');
     if (action !== undefined && typeof action !== 'function') throw wrongKind('a function', 'action', action);
-    super(new Monitor(name, { kind: `Barrier(${parties})`, words: 1 + Ledger.words }, named));
+    const parameters = [{ name: 'parties', given: parties, otherwise: parties }];
+    super(new Monitor(name, { kind: 'Barrier', parameters, size: () => ({ words: 1 + Ledger.words }) }, named));
     this.parties = parties;
     this.#action = action;
     this.#arrived = new Ledger(this.state, 1);

@@ -40,7 +40,7 @@ export class Condition extends Primitive {
    */
   constructor(name: string, options?: NamedOptions) {
     const named = checkOptions(options, namedKeys, 'new Condition()');
-    super(new NamedState(name, { kind: 'Condition', words: Waiters.words }, named));
+    super(new NamedState(name, { kind: 'Condition', size: () => ({ words: Waiters.words }) }, named));
     this.#waiters = new Waiters(this.state);
   }
 

@@ -21,7 +21,13 @@ export class Event extends Primitive {
    * Errors: ERR_NDSHM_MISMATCH if the name means something else, and those of open().
    */
   constructor(name: string, options?: NamedOptions) {
-    super(new NamedState(name, { kind: 'Event', words: 1 }, checkOptions(options, namedKeys, 'new Event()')));
+    super(
+      new NamedState(
+        name,
+        { kind: 'Event', size: () => ({ words: 1 }) },
+        checkOptions(options, namedKeys, 'new Event()'),
+      ),
+    );
   }
 
   #load(): number {
@@ -39,7 +45,7 @@ export class Event extends Primitive {
     const before = this.#load();
     // Should it fail, somebody else has changed it meanwhile: set by them, or set and cleared, which came after ours.
     if ((before & 1) === 0) Atomics.compareExchange(this.state.words, flag, before, (before + 1) | 0);
-    this.state.changes.notify(); // also where it is set: who set it may have died before telling
+    this.state.changes.notify();
   }
 
   /** Clears it: from now on wait() waits. */

@@ -36,8 +36,7 @@ const modes: readonly LockMode[] = ['exclusive', 'shared'];
 
 export const lockTableSpec: StateSpec = {
   kind: 'LockManager',
-  words: entriesAt + capacity * entryWords,
-  bytes: capacity * nameBytes,
+  size: () => ({ words: entriesAt + capacity * entryWords }),
 };
 
 /** A name as the table has it. In UTF-16, not UTF-8: a name is any string, lone surrogates included. */
@@ -177,14 +176,13 @@ export class LockTable {
       }));
   }
 
-  /** After advance(), whoever is pending cannot be granted, and nobody behind it can. */
+  /** After advance(): whoever is pending wants the lock alone, or waits for somebody who has or wants it alone. */
   #isGrantable(key: LockKey, mode: LockMode): boolean {
-    const entries = this.#entriesOf(key);
-    return entries.every((entry) => this.#states[entry] === State.held) && this.#fits(mode, entries);
+    return this.#fits(mode, this.#entriesOf(key));
   }
 
-  #fits(mode: LockMode, holding: readonly number[]): boolean {
-    return holding.length === 0 || (mode === 'shared' && holding.every((entry) => this.#mode(entry) === 'shared'));
+  #fits(mode: LockMode, others: readonly number[]): boolean {
+    return others.length === 0 || (mode === 'shared' && others.every((entry) => this.#mode(entry) === 'shared'));
   }
 
   #enter(key: LockKey, mode: LockMode, state: number): Place | undefined {

@@ -42,7 +42,7 @@ export class Mutex extends Primitive {
   constructor(name: string, options?: MutexOptions) {
     const { reentrant, ...named } = checkOptions(options, ['reentrant', ...namedKeys], 'new Mutex()');
     const isReentrant = booleanOption(reentrant, 'reentrant');
-    super(new NamedState(name, { kind: 'Mutex', words: 0 }, named));
+    super(new NamedState(name, { kind: 'Mutex', size: () => ({ words: 0 }) }, named));
     this.#reentrant = isReentrant;
     this.lock = this.state.lock;
   }

@@ -16,21 +16,34 @@ export interface NamedOptions {
 }
 export const namedKeys = ['ephemeral', 'allowForeignOwner'] as const;
 
-export interface StateSpec {
-  /** Which primitive it is, at most 64 characters. */
-  readonly kind: string;
-  /** Int32 words of state, all 0 at first. */
-  readonly words: number;
-  /** Bytes after the words; a multiple of 8. */
-  readonly bytes?: number;
-  /** Puts down what it begins with, before the segment has its name. */
-  readonly init?: (words: Int32Array) => void;
+/** What a primitive is made with: a number that all who open it have in common. */
+export interface Parameter {
+  readonly name: string;
+  /** What the caller asks for; undefined = whatever it was made with. */
+  readonly given: number | undefined;
+  /** What it is made with if the caller does not say. */
+  readonly otherwise: number;
+  /** How to write it, if not as a number. */
+  readonly write?: (value: number) => string;
 }
 
-// The segment is an int32 array: the kind in 16 words, how many words of state there are, one word of padding, so that
-// what follows is aligned to 8 bytes; the words, padded likewise; the bytes.
-const kindWords = 16;
-const headWords = 18;
+export interface StateSpec {
+  /** Which primitive it is, at most 24 characters. */
+  readonly kind: string;
+  /** At most 8. */
+  readonly parameters?: readonly Parameter[];
+  /** Int32 words of state, all 0 at first, and bytes after them, a multiple of 8. */
+  readonly size: (...parameters: number[]) => { readonly words: number; readonly bytes?: number };
+  /** Puts down what it begins with, before the segment has its name. */
+  readonly init?: (words: Int32Array, ...parameters: number[]) => void;
+}
+
+// The segment is an int32 array: the kind; how many words of state there are, and padding; the parameters; the words,
+// padded so that what follows is aligned to 8 bytes; the bytes.
+const kindWords = 6;
+const countAt = kindWords;
+const parametersAt = 8;
+const headWords = 16;
 const evenly = (words: number): number => words + (words % 2);
 
 /**
@@ -40,6 +53,8 @@ const evenly = (words: number): number => words + (words % 2);
 export class NamedState {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
+  /** As they are, whatever the caller said or left open; in the order of the spec. */
+  readonly parameters: readonly number[];
   readonly lock: RwLock;
   readonly changes: Changes;
   /** This attachment's life. */
@@ -61,6 +76,7 @@ export class NamedState {
     try {
       const all = this.#array.data as Int32Array;
       const count = checkedWords(name, spec.kind, all);
+      this.parameters = checkedParameters(name, spec, all);
       this.words = all.subarray(headWords, headWords + count);
       const rest = all.subarray(headWords + evenly(count));
       this.bytes = new Uint8Array(rest.buffer, rest.byteOffset, rest.byteLength);
@@ -108,12 +124,15 @@ function openOrCreate(name: string, spec: StateSpec, options: Required<NamedOpti
       if ((error as CodedError).code !== 'ENOENT') throw error;
     }
     try {
-      const shape = headWords + evenly(spec.words) + (spec.bytes ?? 0) / 4;
+      const parameters = (spec.parameters ?? []).map(({ given, otherwise }) => given ?? otherwise);
+      const { words, bytes = 0 } = spec.size(...parameters);
+      const shape = headWords + evenly(words) + bytes / 4;
       const init = (array: SharedArray) => {
         const all = array.data as Int32Array;
         new Uint8Array(all.buffer, all.byteOffset, 4 * kindWords).set(Buffer.from(spec.kind));
-        all[kindWords] = spec.words;
-        spec.init?.(all.subarray(headWords, headWords + spec.words));
+        all[countAt] = words;
+        all.set(parameters, parametersAt);
+        spec.init?.(all.subarray(headWords, headWords + words), ...parameters);
       };
       return create(name, { shape, dtype: 'int32', ephemeral, init: init as never }) as SharedArray;
     } catch (error) {
@@ -129,9 +148,21 @@ function checkedWords(name: string, kind: string, all: Int32Array): number {
         .toString('latin1')
         .replace(/\0+$/, '')
     : 'an array';
-  const count = isOurs ? (all[kindWords] as number) : 0;
+  const count = isOurs ? (all[countAt] as number) : 0;
   if (found !== kind || count < 0 || headWords + evenly(count) > all.length) {
     throw stateError('ERR_NDSHM_MISMATCH', `Expected '${name}' to be ${kind} but found ${JSON.stringify(found)}`);
   }
   return count;
+}
+
+function checkedParameters(name: string, { kind, parameters = [] }: StateSpec, all: Int32Array): number[] {
+  return parameters.map((parameter, n) => {
+    const found = all[parametersAt + n] as number;
+    if (parameter.given === undefined || parameter.given === found) return found;
+    const { write = String } = parameter;
+    throw stateError(
+      'ERR_NDSHM_MISMATCH',
+      `Expected the ${kind} '${name}' to have ${parameter.name} ${write(parameter.given)} but found ${write(found)}`,
+    );
+  });
 }

@@ -7,7 +7,7 @@ import { type NamedOptions, namedKeys } from './named-state';
 import { Primitive, syncWaitKeys, waitKeys } from './primitive';
 
 export interface QueueOptions extends NamedOptions {
-  /** How many items it holds at most, default 4096. Everybody who opens the name says the same. */
+  /** How many items it holds at most, default 4096. If the queue exists: has to be what it was made with, where given. */
   readonly maxItems?: number;
   /** How many bytes all items together have at most, serialized; default 1 MiB. Likewise. */
   readonly maxBytes?: number;
@@ -44,14 +44,19 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
    */
   constructor(name: string, options?: QueueOptions) {
     const given = checkOptions(options, ['maxItems', 'maxBytes', ...namedKeys], 'new Queue()');
-    const { maxItems = 4096, maxBytes = 2 ** 20, ...named } = given;
-    integerIn(maxItems, 1, 2 ** 24, 'maxItems');
-    integerIn(maxBytes, 16, 2 ** 31 - 1, 'maxBytes');
-    const kind = `Queue(${maxItems} items, ${maxBytes} bytes)`;
-    const bytes = Math.ceil(maxBytes / 8) * 8;
-    super(new Monitor(name, { kind, words: Word.items + itemWords * maxItems, bytes }, named));
-    this.maxItems = maxItems;
-    this.maxBytes = maxBytes;
+    const { maxItems, maxBytes, ...named } = given;
+    if (maxItems !== undefined) integerIn(maxItems, 1, 2 ** 24, 'maxItems');
+    if (maxBytes !== undefined) integerIn(maxBytes, 16, 2 ** 31 - 1, 'maxBytes');
+    const parameters = [
+      { name: 'maxItems', given: maxItems, otherwise: 4096 },
+      { name: 'maxBytes', given: maxBytes, otherwise: 2 ** 20 },
+    ];
+    const size = (items: number, bytes: number) => ({
+      words: Word.items + itemWords * items,
+      bytes: Math.ceil(bytes / 8) * 8,
+    });
+    super(new Monitor(name, { kind: 'Queue', parameters, size }, named));
+    [this.maxItems, this.maxBytes] = this.state.parameters as [number, number];
   }
 
   #load(word: number): number {

@@ -28,7 +28,13 @@ const syncKeys = [...syncWaitKeys, 'onAbandoned'] as const;
 export class RWLock extends Primitive {
   /** Opens the lock of this name, or makes it. */
   constructor(name: string, options?: NamedOptions) {
-    super(new NamedState(name, { kind: 'RWLock', words: 0 }, checkOptions(options, namedKeys, 'new RWLock()')));
+    super(
+      new NamedState(
+        name,
+        { kind: 'RWLock', size: () => ({ words: 0 }) },
+        checkOptions(options, namedKeys, 'new RWLock()'),
+      ),
+    );
   }
 
   /** Runs the function alone, and resolves with its result. */

@@ -7,7 +7,7 @@ import { type NamedOptions, namedKeys } from './named-state';
 import { Primitive, syncWaitKeys, waitKeys } from './primitive';
 
 export interface SemaphoreOptions extends NamedOptions {
-  /** Permits at first, default 1. */
+  /** Permits at first, default 1. If the semaphore exists: has to be what it was made with, where given. */
   readonly value?: number;
   /** Refuse to release what is not held, as BoundedSemaphore of Python does. Default false. */
   readonly bounded?: boolean;
@@ -18,6 +18,10 @@ export interface SemaphoreOptions extends NamedOptions {
    */
   readonly undo?: boolean;
 }
+
+const flagOf = (value: unknown, what: string) => (value === undefined ? value : Number(booleanOption(value, what)));
+
+const flagText = (value: number) => String(value === 1);
 
 const total = 0; // permits, free and held; the ledger of who holds how many begins behind it
 const most = 2 ** 31 - 1;
@@ -48,17 +52,20 @@ export class Semaphore extends Primitive<Monitor> {
    */
   constructor(name: string, options?: SemaphoreOptions) {
     const given = checkOptions(options, ['value', 'bounded', 'undo', ...namedKeys], 'new Semaphore()');
-    const { value = 1, bounded, undo = true, ...named } = given;
-    const initial = integerIn(value, 0, most, 'value');
-    const how = [booleanOption(bounded, 'bounded') ? ', bounded' : '', booleanOption(undo, 'undo') ? '' : ', no undo'];
-    const init = (words: Int32Array) => {
+    const { value, bounded, undo, ...named } = given;
+    const parameters = [
+      { name: 'value', given: value === undefined ? value : integerIn(value, 0, most, 'value'), otherwise: 1 },
+      { name: 'bounded', given: flagOf(bounded, 'bounded'), otherwise: 0, write: flagText },
+      { name: 'undo', given: flagOf(undo, 'undo'), otherwise: 1, write: flagText },
+    ];
+    const init = (words: Int32Array, initial: number) => {
       words[total] = initial;
     };
-    const kind = `Semaphore(${initial}${how.join('')})`;
-    super(new Monitor(name, { kind, words: 1 + Ledger.words, init }, named));
+    super(new Monitor(name, { kind: 'Semaphore', parameters, size: () => ({ words: 1 + Ledger.words }), init }, named));
+    const [initial, isBounded, undoes] = this.state.parameters as [number, number, number];
     this.#initial = initial;
-    this.#bounded = bounded === true;
-    this.#undo = undo;
+    this.#bounded = isBounded === 1;
+    this.#undo = undoes === 1;
     this.#held = new Ledger(this.state, 1);
   }
 

@@ -1,5 +1,5 @@
 import { type Data, type DType, type DTypeSpec, dtypes, type Element, type ElementInput, specOf } from '../array/dtype';
-import { rangeError, typeError, wrongKind } from '../errors';
+import { rangeError, stateError, typeError, wrongKind } from '../errors';
 import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
@@ -10,7 +10,7 @@ export type ValueDType = Exclude<DType, 'float16' | 'complex64' | 'complex128'>;
 const valueDTypes = dtypes.filter((dtype) => !['float16', 'complex64', 'complex128'].includes(dtype));
 
 export interface ValueOptions<D extends ValueDType = ValueDType> extends NamedOptions {
-  /** Default 'int32'. Everybody who opens the name says the same. */
+  /** Default 'int32', or what it was made with. */
   readonly dtype?: D;
   /** What it holds at first, default zero; an existing one keeps what it holds. */
   readonly value?: ElementInput<D>;
@@ -55,18 +55,29 @@ export class Value<D extends ValueDType = 'int32'> extends Primitive {
    */
   constructor(name: string, options?: ValueOptions<D>) {
     const { dtype, value, ...named } = checkOptions(options, ['dtype', 'value', ...namedKeys], 'new Value()');
-    const spec = specOf(dtype ?? 'int32');
-    if (!valueDTypes.includes(spec.name)) {
-      throw rangeError('ERR_NDSHM_DTYPE', `A Value cannot be ${spec.name}; it can be ${valueDTypes.join(', ')}`);
+    const wanted = specOf(dtype ?? 'int32');
+    if (!valueDTypes.includes(wanted.name)) {
+      throw rangeError('ERR_NDSHM_DTYPE', `A Value cannot be ${wanted.name}; it can be ${valueDTypes.join(', ')}`);
     }
+    const number = valueDTypes.indexOf(wanted.name);
+    const given = dtype === undefined ? undefined : number;
+    const write = (which: number) => String(valueDTypes[which]);
+    const parameters = [{ name: 'dtype', given, otherwise: number, write }];
+    const entryOf = (spec: DTypeSpec, words: Int32Array) => spec.over(words.buffer, words.byteOffset, 1);
+    const first = wanted.over(new ArrayBuffer(wanted.itemBytes), 0, 1);
+    if (value !== undefined) wanted.write(first, 0, value);
+    const init = (words: Int32Array) => (entryOf(wanted, words) as Float64Array).set(first as Float64Array);
+    super(new NamedState(name, { kind: 'Value', parameters, size: () => ({ words: 2 }), init }, named));
+    const found = valueDTypes[this.state.parameters[0] as number];
+    if (found === undefined) {
+      this.close();
+      throw stateError('ERR_NDSHM_CONTROL_CORRUPT', `The value '${name}' has been overwritten; create it anew`);
+    }
+    const spec = specOf(found);
     const scratch = spec.over(new ArrayBuffer(spec.itemBytes), 0, 1);
-    if (value !== undefined) spec.write(scratch, 0, value);
     const bits = integersOver(spec, scratch);
-    const entryOf = (words: Int32Array) => integersOver(spec, spec.over(words.buffer, words.byteOffset, 1));
-    const init = (words: Int32Array) => entryOf(words).set(bits);
-    super(new NamedState(name, { kind: `Value(${spec.name})`, words: 2, init }, named));
     this.#spec = spec;
-    this.#entry = entryOf(this.state.words);
+    this.#entry = integersOver(spec, entryOf(spec, this.state.words));
     this.#scratch = scratch;
     this.#scratchBits = bits;
   }

@@ -39,7 +39,7 @@ uint64_t SpinBudget::budgetNs(uint64_t now) const noexcept {
   static const bool alone = sysconf(_SC_NPROCESSORS_ONLN) == 1;
   if (alone) return 0;
   if (failures_ == 0) return kOrdinaryNs;
-  if (failures_ < kMaxFailures && patientNs_ > 0) return patientNs_;
+  if (failures_ < kMaxFailures && pace_.patientNs > 0) return pace_.patientNs;
   if (now % kProbeEveryNs < kProbeForNs) return kProbeNs;
   return failures_ < kMaxFailures ? kOrdinaryNs : 0;
 }

@@ -31,19 +31,31 @@ inline constexpr int kEverybody = INT32_MAX;
 // the clock, and then for longer than a wake-up takes.
 class SpinBudget {
  public:
-  // `patientNs`: how long to watch, twice, after the ordinary time was in vain for once. Longer than a wake-up for who
-  // waits for an answer; 0 for who waits for a lock, whose owner may not be running.
-  explicit SpinBudget(uint64_t patientNs) noexcept : patientNs_(patientNs) {}
+  struct Pace {
+    // How long to watch, twice, after the ordinary time was in vain for once.
+    uint64_t patientNs;
+    // Processor pauses before the first look, and between looks at most. Each look takes the cache line from the other side.
+    uint32_t firstPauses;
+    uint32_t mostPauses;
+  };
+  // For who waits for an answer: looks often, and for longer than a wake-up takes.
+  static constexpr Pace kAnswer{200'000, 1, 16};
+  // For who waits for a lock, whose owner may not be running: looks seldom. An owner that is left alone does a hundred
+  // short turns in the time in which one that is watched closely does ten.
+  static constexpr Pace kLock{0, 128, 1024};
+  // For who waits for readers to leave, each of whom writes a line of its own.
+  static constexpr Pace kLeaving{0, 1, 16};
 
-  // Watches until `ready()` is true or the budget is used up; the looks come further and further apart, so that the
-  // other side keeps its cache line most of the time. Whether it was.
+  explicit SpinBudget(Pace pace) noexcept : pace_(pace) {}
+
+  // Watches until `ready()` is true or the budget is used up; the looks come further and further apart. Whether it was.
   template <class Ready>
   bool spin(Ready ready) noexcept {
     const uint64_t begun = monotonicNs();
     const uint64_t budget = budgetNs(begun);
     if (budget == 0) return false;
     const uint64_t end = begun + budget;
-    for (uint32_t pauses = 1;; pauses = pauses < kMaxPauses ? pauses * 2 : pauses) {
+    for (uint32_t pauses = pace_.firstPauses;; pauses = pauses < pace_.mostPauses ? pauses * 2 : pauses) {
       for (uint32_t n = 0; n < pauses; n++) pause();
       if (ready()) return learn(true);
       if (monotonicNs() >= end) return learn(false);
@@ -52,7 +64,6 @@ class SpinBudget {
 
  private:
   static constexpr uint64_t kOrdinaryNs = 20'000;
-  static constexpr uint32_t kMaxPauses = 16;
   static constexpr uint32_t kMaxFailures = 3;  // in a row, until it does not pay
   static constexpr uint64_t kProbeEveryNs = 64'000'000;
   static constexpr uint64_t kProbeForNs = 1'000'000;
@@ -62,7 +73,7 @@ class SpinBudget {
   uint64_t budgetNs(uint64_t now) const noexcept;
   bool learn(bool succeeded) noexcept;
 
-  uint64_t patientNs_;
+  Pace pace_;
   uint32_t failures_ = 0;
 };
 

@@ -9,7 +9,7 @@ namespace {
 
 // How long to sleep before asking the kernel whether the peer that we wait for still lives. Recovery from a crash takes
 // this long at most; a sleeper costs one system call in each.
-constexpr uint64_t kSliceNs = 10'000'000;
+constexpr uint64_t kSliceNs = 5'000'000;
 // Where nobody in particular is waited for.
 constexpr uint64_t kLongSliceNs = 100'000'000;
 // Who has waited for so long claims the turn. Before that whoever comes first gets in, which is what makes an

@@ -97,9 +97,9 @@ class RwLock {
   const int fd_;
   const uint32_t slot_;
   bool slept_ = false;  // on the word, to write, since we last entered or gave up: we may have used up a wake-up
-  SpinBudget wordSpin_{0};
-  SpinBudget flagSpin_{0};
-  SpinBudget changeSpin_{200'000};
+  SpinBudget wordSpin_{SpinBudget::kLock};
+  SpinBudget flagSpin_{SpinBudget::kLeaving};
+  SpinBudget changeSpin_{SpinBudget::kAnswer};
 };
 
 // Whether the writer word names this slot, as owner or as next.

@@ -71,6 +71,32 @@ describe('between processes', () => {
     expect(order).toEqual(['first', 'second', 'here']);
   });
 
+  test('a released lock is the next one’s before that has noticed', async () => {
+    const peer = await startPeer();
+    const mine = hold('a');
+    await mine.granted;
+    await peer.request('a');
+    peer.process.kill('SIGSTOP');
+    mine.release();
+    await mine.released;
+    expect(await manager.query()).toMatchObject({ held: [{ name: 'a', pid: peer.pid }], pending: [] });
+  });
+
+  test('the order of requests is not that of their places in the table', async () => {
+    const order: number[] = [];
+    const first = hold('first of all');
+    const mine = hold('a');
+    await mine.granted;
+    const one = manager.request('a', () => order.push(1));
+    first.release();
+    await first.released; // whose place the next one takes
+    const two = manager.request('a', () => order.push(2));
+    expect((await manager.query()).pending).toHaveLength(2);
+    mine.release();
+    await Promise.all([one, two]);
+    expect(order).toEqual([1, 2]);
+  });
+
   test('a holder may stop for as long as it likes', async () => {
     const peer = await startPeer();
     await peer.hold('a');
@@ -362,6 +388,15 @@ describe('steal', () => {
     expect(await theirs.settled()).toEqual(stolen);
     expect((await peer.query()).held).toMatchObject([{ pid: process.pid }]);
     expect(await isAvailable('a')).toBe(false);
+  });
+
+  test('is what a callback that ends at the same moment hears of', async () => {
+    const victim = hold('a');
+    await victim.granted;
+    const thief = manager.request('a', { steal: true }, () => 'stolen');
+    victim.release();
+    await expect(victim.released).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await thief).toBe('stolen');
   });
 
   test('by a thief who is killed leaves the lock to those who wait', async () => {

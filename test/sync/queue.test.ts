@@ -240,7 +240,10 @@ describe('a queue', () => {
     const uncloneable = thrownBy(() => q.tryPut(() => {}));
     expect(uncloneable).toMatchObject({ code: 'ERR_NDSHM_INVALID_ARGUMENT', cause: { message: expect.anything() } });
     expect(q.size).toBe(0);
-    expect(thrownBy(() => queue(name)).code).toBe('ERR_NDSHM_MISMATCH');
+    expect(thrownBy(() => queue(name, { maxBytes: 200 })).code).toBe('ERR_NDSHM_MISMATCH');
+    const asItIs = queue(name);
+    expect([asItIs.maxItems, asItIs.maxBytes]).toEqual([4096, 100]);
+    asItIs.close();
     for (const options of [{ maxItems: 0 }, { maxBytes: 1 }, { maxItems: 1.5 }, { maxBytes: 2 ** 31 }]) {
       expect(thrownBy(() => queue(freshName(), options)).code).toBe('ERR_NDSHM_OUT_OF_RANGE');
     }
