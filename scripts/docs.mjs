@@ -27,7 +27,15 @@ const chapters = [
   [
     'Locks and waiting: what the options mean',
     'lock/rw-lock.d.ts',
-    ['Hold', 'WriteOptions', 'WriteSyncOptions', 'ReadOptions', 'ReadSyncOptions', 'OnAbandonedWrite', 'OnAbandonedRead'],
+    [
+      'Hold',
+      'WriteOptions',
+      'WriteSyncOptions',
+      'ReadOptions',
+      'ReadSyncOptions',
+      'OnAbandonedWrite',
+      'OnAbandonedRead',
+    ],
   ],
   ['Time limits and signals', 'lock/deadline.d.ts', ['WaitOptions', 'SyncWaitOptions']],
   ['Named primitives', 'sync/primitive.d.ts', ['Primitive']],
@@ -75,7 +83,7 @@ function section(name, { doc, text }) {
   const [description, example] = prose(doc).split(/@example\s/);
   const code = text
     .replace(/^export (declare )?/gm, '')
-    .replace(/^\s*(#private|private .*|constructor\(.*\));\n/gm, '')
+    .replace(/^\s*(#private|private .*|protected .*);\n/gm, '')
     .replace(/\n\/\/# sourceMappingURL.*/, '')
     .replace(/\nexport \{\};?$/, '');
   return [

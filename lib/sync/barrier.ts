@@ -1,10 +1,10 @@
 import { stateError, wrongKind } from '../errors';
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions, integerIn } from '../options';
 import { Ledger } from './ledger';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 
 export interface BarrierOptions extends NamedOptions {
   /** How many have to arrive. Everybody who opens the name says the same. */

@@ -1,10 +1,17 @@
 import { type CodedError, stateError, wrongKind } from '../errors';
 import type { PeerId } from '../lock/changes';
-import { checkSignal, checkTimeout, type SyncWaitOptions, type WaitOptions } from '../lock/deadline';
+import {
+  checkSignal,
+  checkTimeout,
+  type SyncWaitOptions,
+  syncWaitKeys,
+  type WaitOptions,
+  waitKeys,
+} from '../lock/deadline';
 import type { Hold, OnAbandonedWrite, WriteOptions, WriteSyncOptions } from '../lock/rw-lock';
 import { checkOptions, integerIn } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 import { Waiters } from './waiters';
 
 const everybody = 2 ** 31 - 1;

@@ -1,7 +1,7 @@
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 
 const flag = 0; // grows by one at every change; odd = set
 

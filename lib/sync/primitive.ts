@@ -1,8 +1,4 @@
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
 import type { NamedState } from './named-state';
-
-export const waitKeys: readonly (keyof WaitOptions)[] = ['timeoutMs', 'signal'];
-export const syncWaitKeys: readonly (keyof SyncWaitOptions)[] = ['timeoutMs'];
 
 /** What every named primitive is: a name, and this process's attachment to the state behind it. */
 export abstract class Primitive<S extends NamedState = NamedState> {

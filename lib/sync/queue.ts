@@ -1,10 +1,10 @@
 import { deserialize, serialize } from 'node:v8';
 import { rangeError, stateError, typeError } from '../errors';
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions, integerIn } from '../options';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 
 export interface QueueOptions extends NamedOptions {
   /** How many items it holds at most, default 4096. If the queue exists: has to be what it was made with, where given. */

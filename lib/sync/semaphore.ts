@@ -1,10 +1,10 @@
 import { rangeError } from '../errors';
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { booleanOption, checkOptions, integerIn } from '../options';
 import { Ledger } from './ledger';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 
 export interface SemaphoreOptions extends NamedOptions {
   /** Permits at first, default 1. If the semaphore exists: has to be what it was made with, where given. */

@@ -1,9 +1,9 @@
 import { type Data, type DType, type DTypeSpec, dtypes, type Element, type ElementInput, specOf } from '../array/dtype';
 import { rangeError, stateError, typeError, wrongKind } from '../errors';
-import type { SyncWaitOptions, WaitOptions } from '../lock/deadline';
+import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
-import { Primitive, syncWaitKeys, waitKeys } from './primitive';
+import { Primitive } from './primitive';
 
 /** The dtypes that one atomic access can hold. */
 export type ValueDType = Exclude<DType, 'float16' | 'complex64' | 'complex128'>;
