@@ -2,16 +2,34 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import * as attach from './attach.mjs';
+import * as contention from './contention.mjs';
 import * as create from './create.mjs';
 import * as elementAccess from './element-access.mjs';
+import * as eventLoop from './event-loop.mjs';
 import * as freshPages from './fresh-pages.mjs';
+import * as handover from './handover.mjs';
+import * as locks from './locks.mjs';
 import * as memory from './memory.mjs';
+import * as readers from './readers.mjs';
+import * as recovery from './recovery.mjs';
 import { describeMachine } from './support/machine.mjs';
 import { killAll } from './support/processes.mjs';
 import { detailTable, judge, tableOf } from './support/report.mjs';
 import { removeSegments } from './support/segments.mjs';
 
-const claims = { attach, 'element-access': elementAccess, 'fresh-pages': freshPages, create, memory };
+const claims = {
+  attach,
+  'element-access': elementAccess,
+  'fresh-pages': freshPages,
+  create,
+  memory,
+  locks,
+  readers,
+  contention,
+  'event-loop': eventLoop,
+  handover,
+  recovery,
+};
 
 const { values: options } = parseArgs({
   options: {

@@ -1,43 +1,24 @@
 // Claim: N processes that read a 1 GB array hold it once between them.
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import * as ndshm from 'ndshm';
+import { ask, end, startMember } from './support/members.mjs';
 import { segmentName } from './support/segments.mjs';
 
 export const title = 'memory of many readers';
 
 const bytes = 1e9;
 const readers = 4;
-const path = fileURLToPath(new URL('./measured/memory.mjs', import.meta.url));
-
-async function answerOf(child, request) {
-  child.send(request);
-  const answered = new AbortController();
-  const limit = AbortSignal.any([answered.signal, AbortSignal.timeout(5 * 60_000)]);
-  const died = once(child, 'exit', { signal: limit }).then(() => {
-    throw new Error(`A reader died instead of answering '${request}'`);
-  });
-  try {
-    const [answer] = await Promise.race([once(child, 'message', { signal: limit }), died]);
-    return answer;
-  } finally {
-    died.catch(() => {});
-    answered.abort();
-  }
-}
 
 /** What touching all pages adds to each process, while all of them hold on to theirs. */
 async function growth(way, name, count) {
-  const children = Array.from({ length: count }, () => fork(path, [way, name]));
+  const children = Array.from({ length: count }, () => startMember('memory.mjs', { way, name }));
   try {
-    const ask = (request) => Promise.all(children.map((child) => answerOf(child, request)));
-    const before = await ask('pss');
-    await ask('read');
-    const after = await ask('pss');
+    const askAll = (request) => Promise.all(children.map((child) => ask(child, request)));
+    const before = await askAll('pss');
+    await askAll('read');
+    const after = await askAll('pss');
     return after.map((pss, n) => pss - before[n]);
   } finally {
-    for (const child of children) child.kill('SIGKILL');
+    await end(children);
   }
 }
 

@@ -1,8 +1,9 @@
 // Asked by the parent: 'read' attaches the array and reads each page, 'pss' tells the proportional set size in bytes.
 import { readFileSync } from 'node:fs';
 import { open } from 'ndshm';
+import { answer } from '../support/members.mjs';
 
-const [way, name] = process.argv.slice(2);
+const { way, name } = JSON.parse(process.argv[2]);
 const held = [];
 
 function read() {
@@ -17,5 +18,4 @@ function read() {
 
 const pss = () => Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync('/proc/self/smaps_rollup', 'utf8'))[1]) * 1024;
 
-const answers = { read, pss };
-process.on('message', (request) => process.send(answers[request]()));
+answer({ read, pss });

@@ -31,10 +31,16 @@ export async function run(command, args, { timeoutMs = 40 * 60_000, ...options }
 
 export const runJson = async (command, args, options) => JSON.parse(await run(command, args, options));
 
+const measured = (file) => fileURLToPath(new URL(`../measured/${file}`, import.meta.url));
+
 /** Runs a file of bench/measured in a Node process of its own; it prints one JSON value. */
 export function runMeasured(file, args) {
-  const path = fileURLToPath(new URL(`../measured/${file}`, import.meta.url));
-  return runJson(process.execPath, [path, JSON.stringify(args)]);
+  return runJson(process.execPath, [measured(file), JSON.stringify(args)]);
+}
+
+/** The same on the given processors alone, as in '0,1'. */
+export function runMeasuredOn(processors, file, args) {
+  return runJson('taskset', ['-c', processors, process.execPath, measured(file), JSON.stringify(args)]);
 }
 
 /**

@@ -8,17 +8,19 @@ const digits = (value) => {
 
 const withUnit = (value, unit) => (value === undefined ? '–' : `${digits(value)} ${unit}`);
 
-function goalOf({ atMost, between }) {
+function goalOf({ atMost, atLeast, between }) {
   if (atMost !== undefined) return `≤ ${atMost}`;
+  if (atLeast !== undefined) return `≥ ${atLeast}`;
   return between === undefined ? '' : `${between[0]}–${between[1]}`;
 }
 
 /** Adds the ratio, the goal and whether it is met; null where nothing is promised or could be compared. */
 export function judge(row) {
   const ratio = row.ratio ?? (row.theirs === undefined ? undefined : row.ours / row.theirs);
-  const { atMost, between, ...rest } = row;
-  const [low, high] = between ?? [Number.NEGATIVE_INFINITY, atMost];
-  const met = high === undefined || ratio === undefined ? null : ratio >= low && ratio <= high;
+  const { atMost, atLeast, between, ...rest } = row;
+  const [low, high] = between ?? [atLeast, atMost];
+  const promised = low !== undefined || high !== undefined;
+  const met = !promised || ratio === undefined ? null : ratio >= (low ?? ratio) && ratio <= (high ?? ratio);
   return { ...rest, ratio, goal: goalOf(row), met };
 }
 
