@@ -35,6 +35,11 @@ const DRAINING = 3;
 const NOTHING = 0;
 const WRITING = -1;
 
+// What a lock that is closed, or that we may not take, has for its words: never free, so that all goes the long way, which
+// says what is the matter. The ordinary way has no check of its own.
+const never = -1;
+const noWords = new Int32Array(binding.layout.controlBytes / 4);
+
 /** An asynchronous caller in line. */
 interface Waiter {
   readonly access: Access;
@@ -55,13 +60,13 @@ const forgetCollected = new FinalizationRegistry<WeakRef<RwLock>>((reference) =>
  */
 export class RwLock {
   // TypeScript's `private`, as in SharedArray: these are what an uncontended lock costs.
-  private readonly words: Int32Array;
+  private words: Int32Array;
   private readonly me: number;
   private readonly flagAt: number;
   private held = NOTHING;
   /** A native thread is on its way in for the first in line. */
   private entering = false;
-  /** What the word holds while nobody holds it, as far as known: 0, or `readers` once anybody has read. */
+  /** What the word holds while nobody holds it, as far as known: 0, or `readers` once anybody has read. `never`: closed. */
   private free = 0;
   private abandoned = false;
   private registered = false;
@@ -71,7 +76,8 @@ export class RwLock {
   readonly #reference: WeakRef<RwLock>;
 
   constructor(readonly control: ControlWords) {
-    this.words = control.words;
+    this.words = control.canLock ? control.words : noWords;
+    if (!control.canLock) this.free = never;
     this.flagAt = control.flagAt;
     this.me = control.slot + 1;
     control.native.onEntered = (entry) => this.#entered(entry);
@@ -129,11 +135,10 @@ export class RwLock {
   // L1: the word goes from free to ours in one step.
   private takeWord(): boolean {
     const { words, free } = this;
-    if (!this.control.canLock || this.control.closed) return false;
     const found = Atomics.compareExchange(words, writerAt, free, free | this.me);
     if (found === free) return true;
     // Somebody has become the first reader of all since we last looked.
-    if (found !== bits.readers) return false;
+    if (found !== bits.readers || free === never) return false;
     this.free = found;
     return Atomics.compareExchange(words, writerAt, found, found | this.me) === found;
   }
@@ -216,8 +221,8 @@ export class RwLock {
   // L2: raises the flag, then looks at the word.
   private raiseFlag(): boolean {
     const { words, flagAt } = this;
-    if (!this.control.canLock || this.control.closed) return false;
     if (!this.registered) {
+      if (this.free === never) return false;
       this.control.native.registerReader();
       this.registered = true;
       this.free = bits.readers;
@@ -574,6 +579,8 @@ export class RwLock {
     if (arrived !== NOT_YET) this.#undo(this.#enteringFor);
     if (this.held !== NOTHING || this.registered) this.control.native.abandon();
     this.held = NOTHING;
+    this.words = noWords;
+    this.free = never;
     for (const waiter of this.#line.splice(0)) {
       waiter.deadline?.clear();
       waiter.reject(this.control.closedError());

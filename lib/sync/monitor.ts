@@ -126,19 +126,6 @@ export class Monitor extends NamedState {
     return result instanceof Blocked ? undefined : result;
   }
 
-  /**
-   * Runs a function that only reads, without the lock. It sees one consistent state unless writers come too fast, and
-   * then, as all states are valid, parts of states that follow each other.
-   */
-  look<T>(read: () => T): T {
-    this.check();
-    for (let tries = 0; ; tries++) {
-      const before = this.lock.control.version;
-      const result = read();
-      if (this.lock.control.version === before || tries === 100) return result;
-    }
-  }
-
   #inside<T>(abandoned: boolean, step: Step<T>): T | Blocked {
     const inside = this.lock.control.version;
     let unchanged = !abandoned;
