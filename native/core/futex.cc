@@ -35,9 +35,23 @@ void SpinBudget::pause() noexcept {
 #endif
 }
 
+namespace {
+
+// Asked once: it reads a file. Threads that ask at the same time get the same answer.
+bool hasOneProcessor() noexcept {
+  static std::atomic<long> processors{0};
+  long count = processors.load(std::memory_order_relaxed);
+  if (count == 0) {
+    count = sysconf(_SC_NPROCESSORS_ONLN);
+    processors.store(count, std::memory_order_relaxed);
+  }
+  return count == 1;
+}
+
+}  // namespace
+
 uint64_t SpinBudget::budgetNs(uint64_t now) const noexcept {
-  static const bool alone = sysconf(_SC_NPROCESSORS_ONLN) == 1;
-  if (alone) return 0;
+  if (hasOneProcessor()) return 0;
   if (failures_ == 0) return kOrdinaryNs;
   if (failures_ < kMaxFailures && pace_.patientNs > 0) return pace_.patientNs;
   if (now % kProbeEveryNs < kProbeForNs) return kProbeNs;
