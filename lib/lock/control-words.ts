@@ -2,7 +2,7 @@ import { binding, type Failure, type Lock, type Segment } from '../binding';
 import { type CodedError, closedError, type FailureSubject, failureError, stateError } from '../errors';
 
 const { layout } = binding;
-const { words } = layout;
+const { bits, words } = layout;
 
 // Positions in the control block as an array of 32-bit words, which little-endian machines alone have in this order.
 // Int32Array rather than Uint32Array: V8 keeps every value of it in a register.
@@ -81,6 +81,19 @@ export class ControlWords {
       // The other half may have been counted up between the two loads.
       if (loadAfter(words, versionAt + 1) === high) return (high >>> 0) * 2 ** 32 + (low >>> 0);
     }
+  }
+
+  /** Whether a writer has died inside, be it that somebody has buried it already or not. */
+  hasDiedInside(): boolean {
+    const { words, native } = this;
+    const { version } = this;
+    if (version % 2 === 0) return false;
+    const word = Atomics.load(words, writerAt);
+    const slot = (word & bits.owner) - 1;
+    const isDead =
+      (word & bits.abandoned) !== 0 ||
+      (slot >= 0 && slot < layout.peerSlots && this.succeed(native.isDead(slot, this.generationOf(slot))));
+    return isDead && this.version === version;
   }
 
   /** Whether any other attachment inside or on its way into a read lock has its flag up. After the word was taken. */

@@ -512,12 +512,15 @@ export class RwLock {
   #stopEntering(): EntryNumber {
     if (!this.entering) return NOT_YET;
     this.entering = false;
-    return this.#succeed(this.control.native.stopEntering()) ?? NOT_YET;
+    const entry = this.control.native.stopEntering();
+    // Corrupt words are reported to whoever asks next: this may run in a timer, where nobody would catch it.
+    return typeof entry === 'number' ? entry : NOT_YET;
   }
 
   /** Out again, after an entry that nobody wants any more, before anything was done inside. */
   #undo(access: Access): void {
-    if (access === 'write') this.#succeed(this.control.native.leaveWrite(false));
+    // If the word is no longer ours, there is nothing to let go.
+    if (access === 'write') this.control.native.leaveWrite(false);
     else this.lowerFlag();
   }
 

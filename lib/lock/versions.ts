@@ -82,16 +82,9 @@ export class Versions {
   }
 
   readonly #even = (): number | undefined => {
-    const { version, words, native } = this.control;
+    const { version } = this.control;
     if (version % 2 === 0) return version;
-    const word = Atomics.load(words, writerAt);
-    const owner = word & bits.owner;
-    const isDead =
-      (word & bits.abandoned) !== 0 ||
-      (owner !== 0 &&
-        owner <= binding.layout.peerSlots &&
-        this.control.succeed(native.isDead(owner - 1, this.control.generationOf(owner - 1))));
-    if (!isDead || this.control.version !== version) return undefined;
+    if (!this.control.hasDiedInside()) return undefined;
     throw stateError(
       'ERR_NDSHM_ABANDONED',
       `A process died while it was writing ${this.control.subject.who}, which may be half-written, and nobody has repaired it yet`,

@@ -36,7 +36,7 @@ const modes: readonly LockMode[] = ['exclusive', 'shared'];
 
 export const lockTableSpec: StateSpec = {
   kind: 'LockManager',
-  size: () => ({ words: entriesAt + capacity * entryWords }),
+  size: () => ({ words: entriesAt + capacity * entryWords, bytes: capacity * nameBytes }),
 };
 
 /** A name as the table has it. In UTF-16, not UTF-8: a name is any string, lone surrogates included. */

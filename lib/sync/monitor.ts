@@ -107,7 +107,7 @@ export class Monitor extends NamedState {
         if (!(result instanceof Blocked)) return result;
         const seen = this.#left;
         const left = { timeoutMs: Math.max(0, end - performance.now()) };
-        const changed = () => this.#completed() !== seen || this.#anyDead(result.by) || undefined;
+        const changed = () => this.#hasChanged(seen, result.by) || undefined;
         this.changes.untilSync(changed, left, () => result.by);
       }
     } catch (error) {
@@ -152,13 +152,11 @@ export class Monitor extends NamedState {
     });
   }
 
-  #completed(): number {
-    const { version } = this.lock.control;
-    return version - (version % 2);
-  }
-
-  #anyDead(peers: readonly PeerId[]): boolean {
-    return peers.some((peer) => this.isDead(peer));
+  /** Whether there is a reason to look again: a new version, or somebody's death, be it in the middle of a step. */
+  #hasChanged(seen: number, by: readonly PeerId[]): boolean {
+    const { control } = this.lock;
+    const { version } = control;
+    return version - (version % 2) !== seen || control.hasDiedInside() || by.some((peer) => this.isDead(peer));
   }
 
   /** Somebody has come or gone. */
@@ -179,7 +177,7 @@ export class Monitor extends NamedState {
         this.check(); // it may have been closed since
         const watched = () => [...this.#attempts].flatMap(({ blockedBy }) => blockedBy);
         await this.changes.until(
-          () => this.#arrived || this.#completed() !== seen || this.#anyDead(watched()) || undefined,
+          () => this.#arrived || this.#hasChanged(seen, watched()) || undefined,
           { unref: [...this.#attempts].every(({ unref }) => unref) },
           watched,
         );
