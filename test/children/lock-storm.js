@@ -131,7 +131,7 @@ async function main() {
   for (let count = 0; ; count++) {
     const action = actions[pick(actions.length)];
     try {
-      await action();
+      await Promise.resolve(action());
     } catch (error) {
       broken(`${action}: ${error.stack}`);
     }

@@ -55,20 +55,17 @@ const stopAround =
       victim.slot,
     );
 
-/** Does something with the victim's own words, by hand, as the native side does it step by step, and stops. */
-const byHand =
-  (steps: (words: Int32Array, slot: number) => void) =>
+/** Sets a bit by hand, as the native side does it in the middle of a step, stops, and takes it back. */
+const settingBits =
+  (place: (slot: number) => readonly [index: number, bits: number]) =>
   (victim: Locker): Promise<unknown> =>
-    victim.peer.run(
-      ({ ndshm: library, kept }: PeerContext, source, slot) => {
-        const array = kept.get('a') as ndshm.SharedArray;
-        const { attachmentOf } = library.SharedArray as unknown as Internals;
-        const { words } = attachmentOf(array).control;
-        (0, eval)(`(${source})`)(words, slot);
-      },
-      steps.toString(),
-      victim.slot,
-    );
+    victim.peer.run(({ ndshm: library, kept }: PeerContext, [index, bits]) => {
+      const array = kept.get('a') as ndshm.SharedArray;
+      const { words } = (library.SharedArray as unknown as Internals).attachmentOf(array).control;
+      Atomics.or(words, index, bits);
+      process.kill(process.pid, 'SIGSTOP');
+      Atomics.and(words, index, ~bits);
+    }, place(victim.slot));
 
 const points: Point[] = [
   {
@@ -147,19 +144,12 @@ const points: Point[] = [
   },
   {
     title: 'registered as a reader in the map, not yet in the word',
-    go: byHand((words, slot) => {
-      Atomics.or(words, 64 + (slot >> 5), 1 << (slot & 31));
-      process.kill(process.pid, 'SIGSTOP');
-    }),
+    go: settingBits((slot) => [64 + (slot >> 5), 1 << (slot & 31)]),
     keepsOut: [],
   },
   {
     title: 'with a wait flag set, not yet asleep',
-    go: byHand((words) => {
-      Atomics.or(words, 16, 1 << 24);
-      process.kill(process.pid, 'SIGSTOP');
-      Atomics.and(words, 16, ~(1 << 24));
-    }),
+    go: settingBits(() => [16, 1 << 24]),
     keepsOut: [],
   },
 ];

@@ -4,7 +4,7 @@ import { LockWords } from '../helpers/lock-words';
 import { freshName } from '../helpers/shm';
 
 // NDSHM_STORM_KILLS=5000 for a long run, NDSHM_STORM_SEED to repeat one as far as the kernel's scheduling allows.
-const kills = Number(process.env['NDSHM_STORM_KILLS'] ?? 60);
+const kills = Number(process.env['NDSHM_STORM_KILLS'] ?? 40);
 const seed = Number(process.env['NDSHM_STORM_SEED'] ?? Date.now() % 2 ** 31);
 const atOnce = 4;
 const elements = 200;

@@ -1,4 +1,4 @@
-import * as ndshm from 'ndshm';
+import type * as ndshm from 'ndshm';
 import type { PeerContext } from '../helpers/child';
 import { eventually, wordAt } from '../helpers/lock-words';
 import { type Internals, opening, outcome, withLockers } from '../helpers/locker';
@@ -62,8 +62,7 @@ describe('SIGKILL of one that has let go and not woken anybody', () => {
       void victim.peer
         .run(({ ndshm: library, kept }: PeerContext) => {
           const array = kept.get('a') as ndshm.SharedArray;
-          const { attachmentOf } = library.SharedArray as unknown as Internals;
-          const lock = attachmentOf(array).control.words;
+          const lock = (library.SharedArray as unknown as Internals).attachmentOf(array).control.words;
           return array.write(() => {
             kept.set('leave', () => {
               Atomics.add(lock, 32, 1);

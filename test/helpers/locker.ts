@@ -40,8 +40,8 @@ export class Locker {
     const peer = (isPlain ? idle.pop() : undefined) ?? (await Peer.start(options));
     await peer.call('a', 'open', name, { mode, allowForeignOwner: options.uid !== undefined });
     const slot = await peer.run(({ ndshm: library, kept }) => {
-      const { attachmentOf } = library.SharedArray as unknown as Internals;
-      return attachmentOf(kept.get('a') as ndshm.SharedArray).control.slot;
+      const internals = library.SharedArray as unknown as Internals;
+      return internals.attachmentOf(kept.get('a') as ndshm.SharedArray).control.slot;
     });
     return new Locker(peer, slot, new LockWords(name), isPlain);
   }

@@ -8,7 +8,5 @@ if (!found && process.env['CI'] === 'true') throw new Error('CI needs strace');
 export const describeWithStrace: jest.Describe = found ? describe : describe.skip;
 
 /** A command line that kills what it runs in the place of its n-th (from 1) system call of that name on the segment. */
-export const killingAt = (syscall: string, n: number, path: string): string[] => [
-  ...['strace', '-f', '-o', '/dev/null', '-P', path],
-  ...['-e', `trace=${syscall}`, '-e', `inject=${syscall}:signal=KILL:when=${n}`],
-];
+export const killingAt = (syscall: string, n: number, path: string): string[] =>
+  `strace -f -o /dev/null -P ${path} -e trace=${syscall} -e inject=${syscall}:signal=KILL:when=${n}`.split(' ');

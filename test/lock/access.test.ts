@@ -19,7 +19,8 @@ describe('without lock words', () => {
   test.each(['a plain .npy file', 'raw memory'])('%s says ERR_NDSHM_NO_CONTROL, and works otherwise', async (which) => {
     const name = freshName();
     writeFileSync(shmPath(name), plainNpy());
-    const a = which === 'raw memory' ? ndshm.openRaw(name, { dtype: 'uint8', mode: 'r+' }) : ndshm.open(name, { mode: 'r+' });
+    const a =
+      which === 'raw memory' ? ndshm.openRaw(name, { dtype: 'uint8', mode: 'r+' }) : ndshm.open(name, { mode: 'r+' });
     const code = 'ERR_NDSHM_NO_CONTROL';
     for (const promise of [a.write(() => 1), a.read(() => 1), a.snapshot(() => 1), a.changed()]) {
       expect(await outcome(promise)).toBe(code);
@@ -97,7 +98,8 @@ describeAsRoot('a user who may only read the segment (needs root to be another)'
         const array = kept.get('a') as ndshm.SharedArray;
         return [array.version, array.snapshotSync(() => array.get(0)), await array.snapshot(() => array.get(0))];
       });
-    const change = () => peer.run(({ kept }: PeerContext) => (kept.get('a') as ndshm.SharedArray).changed({ since: 0 }));
+    const change = () =>
+      peer.run(({ kept }: PeerContext) => (kept.get('a') as ndshm.SharedArray).changed({ since: 0 }));
     expect(await see()).toEqual([0, 0, 0]);
     const changed = change();
     mine.writeSync(() => mine.set(0, 5));
@@ -120,7 +122,9 @@ describeAsRoot('a user who may only read the segment (needs root to be another)'
     // And is told when the writer dies.
     const writer = await Peer.start();
     await writer.call('a', 'open', name, { mode: 'r+' });
-    void outcome(writer.run(({ kept }: PeerContext) => (kept.get('a') as ndshm.SharedArray).write(() => new Promise(() => {}))));
+    void outcome(
+      writer.run(({ kept }: PeerContext) => (kept.get('a') as ndshm.SharedArray).write(() => new Promise(() => {}))),
+    );
     await eventually('write', () => words.isWriting);
     const lost = outcome(see());
     await writer.kill();

@@ -85,7 +85,7 @@ describe('worker.terminate()', () => {
 
   test('while its waits come to an end, again and again, is survived', async () => {
     await withLockers(0, async (mine, words) => {
-      for (let round = 0; round < 12; round++) {
+      for (let round = 0; round < 8; round++) {
         const worker = await Locker.open(words.name, { thread: true });
         await mine.write(async () => {
           await wait(worker, round % 2 === 0 ? 'async' : 'sync');
@@ -112,24 +112,27 @@ describe('process.exit()', () => {
 });
 
 describe('a process that has nothing else to do', () => {
-  test.each(['write', 'read', 'changed', 'snapshot'] as const)('stays until its %s is over, and ends then', async (method) => {
-    await withLockers(1, async (mine, words, other) => {
-      await mine.write(async () => {
-        await other.peer.run(({ kept }: PeerContext, name) => {
-          const array = kept.get('a') as SharedArray;
-          const inside = (): void => {
-            process.exitCode = 7;
-          };
-          if (name === 'changed') void array.changed().then(inside);
-          else void array[name](inside);
-        }, method);
-        other.peer.process.disconnect();
-        if (method === 'write' || method === 'read') await other.waiting();
-        else await eventually('wait', () => words.get(wordAt.changeWaiters) === 3);
+  test.each(['write', 'read', 'changed', 'snapshot'] as const)(
+    'stays until its %s is over, and ends then',
+    async (method) => {
+      await withLockers(1, async (mine, words, other) => {
+        await mine.write(async () => {
+          await other.peer.run(({ kept }: PeerContext, name) => {
+            const array = kept.get('a') as SharedArray;
+            const inside = (): void => {
+              process.exitCode = 7;
+            };
+            if (name === 'changed') void array.changed().then(inside);
+            else void array[name](inside);
+          }, method);
+          other.peer.process.disconnect();
+          if (method === 'write' || method === 'read') await other.waiting();
+          else await eventually('wait', () => words.get(wordAt.changeWaiters) === 3);
+        });
+        expect(await other.peer.end()).toEqual({ code: 7, signal: null });
       });
-      expect(await other.peer.end()).toEqual({ code: 7, signal: null });
-    });
-  });
+    },
+  );
 
   test('ends although it has waited before, and has its arrays open', async () => {
     await withLockers(1, async (mine, _words, other) => {

@@ -14,6 +14,10 @@ async function work({ kept }: PeerContext, count: number): Promise<string[]> {
     const value = (data[0] as number) + 1;
     for (let n = 0; n < data.length; n++) data[n] = value;
   };
+  const tryToCountUp = (): boolean => {
+    countUp();
+    return true;
+  };
   const torn: string[] = [];
   const look = (): void => {
     const last = data[data.length - 1];
@@ -22,7 +26,7 @@ async function work({ kept }: PeerContext, count: number): Promise<string[]> {
   for (let n = 0; n < count; n++) {
     if (n % 3 === 0) array.writeSync(countUp);
     else if (n % 3 === 1) await array.write(countUp);
-    else while (array.tryWrite(() => (countUp(), true)) === undefined) await new Promise(setImmediate);
+    else while (array.tryWrite(tryToCountUp) === undefined) await new Promise(setImmediate);
     if (n % 7 === 0) array.readSync(look);
     if (n % 7 === 1) await array.read(look);
     if (n % 7 === 2) array.tryRead(look);

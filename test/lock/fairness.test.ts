@@ -21,7 +21,8 @@ function stream(locker: Locker, method: 'readSync' | 'writeSync' | 'read' | 'wri
         data[element] = (data[element] as number) + 1;
         await new Promise((resolve) => setTimeout(resolve, ms));
       };
-      while (data[stop] === 0) await array[name]((name === 'read' || name === 'write' ? stayLater : stay) as () => void);
+      while (data[stop] === 0)
+        await array[name]((name === 'read' || name === 'write' ? stayLater : stay) as () => void);
     },
     method,
     me,
@@ -58,15 +59,18 @@ describe('nobody is kept out', () => {
     ['writeSync', 0.1, 'write'],
     ['write', 1, 'read'],
     ['write', 1, 'writeSync'],
-  ] as const)('by two processes that %s without pause, %d ms each: who wants to %s enters', async (stream1, ms, method) => {
-    await withLockers(2, async (mine, _words, one, two) => {
-      const streams = [stream(one, stream1, 0, ms), stream(two, stream1, 1, ms)];
-      const entries = await entriesUntil(mine, () => mine[method](() => 'in'));
-      mine.set(over, 1);
-      await Promise.all(streams);
-      expect(entries).toBeLessThan(ms === 70 ? 10 : 400);
-    });
-  });
+  ] as const)(
+    'by two processes that %s without pause, %d ms each: who wants to %s enters',
+    async (stream1, ms, method) => {
+      await withLockers(2, async (mine, _words, one, two) => {
+        const streams = [stream(one, stream1, 0, ms), stream(two, stream1, 1, ms)];
+        const entries = await entriesUntil(mine, () => mine[method](() => 'in'));
+        mine.set(over, 1);
+        await Promise.all(streams);
+        expect(entries).toBeLessThan(ms === 70 ? 10 : 400);
+      });
+    },
+  );
 
   test('by a caller of its own process that comes again at once', async () => {
     await withLockers(1, async (mine, _words, other) => {

@@ -39,7 +39,12 @@ describe('what runs under the lock', () => {
 
   test.each(['write', 'read'] as const)('may reject %s, which lets the lock go', async (method) => {
     const a = make();
-    for (const fail of [() => Promise.reject(new Error('mine')), () => { throw new Error('mine'); }]) {
+    for (const fail of [
+      () => Promise.reject(new Error('mine')),
+      () => {
+        throw new Error('mine');
+      },
+    ]) {
       expect((await rejection(a[method](fail))).message).toBe('mine');
       expect(a.tryWrite(() => 'in')).toBe('in');
     }
