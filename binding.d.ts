@@ -135,7 +135,7 @@ export interface Binding {
   readonly Segment: typeof Segment;
   readonly Lock: typeof Lock;
   /** A full memory fence. */
-  fence(): void;
+  readonly fence: () => void;
   readonly layout: Layout;
   /** One word that grows with every bus error survived in this process. */
   readonly faults: Uint32Array;
