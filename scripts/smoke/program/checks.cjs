@@ -44,11 +44,14 @@ async function anotherProcess(ndshm, a) {
   });
   const ended = once(child, 'exit');
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const answer = async (question) => {
-    child.stdin.write(`${question}\n`);
+  const nextAnswer = async () => {
     const { value } = await lines.next();
     assert.notEqual(value, undefined, 'the other process ended early');
     return JSON.parse(value);
+  };
+  const answer = (question) => {
+    child.stdin.write(`${question}\n`);
+    return nextAnswer();
   };
   assert.deepEqual(await answer('values'), { r: 5.5, 'r+': 5.5, c: 5.5 });
   a.set([1, 2], 6.5);
@@ -59,6 +62,12 @@ async function anotherProcess(ndshm, a) {
   assert.equal(a.get(0, 0), 1, "what 'r+' has written");
   assert.equal(a.get(0, 1), 0, "what 'c' has written is its own");
   assert.equal(ndshm.stat(a.name).peers.length, 4);
+  await a.write(async () => {
+    assert.equal(await answer('lock'), 'waits');
+    assert.equal(a.get(0, 2), 0, 'nobody else is inside');
+  });
+  assert.equal(await nextAnswer(), 'was inside');
+  assert.equal(a.get(0, 2), 9);
   child.stdin.end(); // it ends with its arrays open
   assert.deepEqual(await ended, [0, null]);
   assert.equal(ndshm.stat(a.name).peers.length, 1);

@@ -14,10 +14,16 @@ function write(mode) {
   }
 }
 
+function lock() {
+  void arrays['r+'].write((array) => array.set([0, 2], 9)).then(() => say('was inside'));
+  return 'waits';
+}
+
+const values = () => Object.fromEntries(Object.entries(arrays).map(([mode, array]) => [mode, array.get(1, 2)]));
+const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+
 createInterface({ input: process.stdin }).on('line', (question) => {
-  const answer =
-    question === 'values'
-      ? Object.fromEntries(Object.entries(arrays).map(([mode, array]) => [mode, array.get(1, 2)]))
-      : write(question.slice('write '.length));
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  if (question === 'values') say(values());
+  else if (question === 'lock') say(lock());
+  else say(write(question.slice('write '.length)));
 });
