@@ -39,7 +39,7 @@ export type {
   ReadSyncOptions,
   WriteOptions,
   WriteSyncOptions,
-} from './lock/rw-lock';
+} from './lock/hold';
 export type { Mode } from './options';
 export { Barrier, type BarrierOptions } from './sync/barrier';
 export { Condition } from './sync/condition';

@@ -26,7 +26,7 @@ const chapters = [
   ['An array', 'array/shared-array.d.ts', ['SharedArray', 'ChangedOptions']],
   [
     'Locks and waiting: what the options mean',
-    'lock/rw-lock.d.ts',
+    'lock/hold.d.ts',
     [
       'Hold',
       'WriteOptions',

@@ -10,7 +10,7 @@ import type {
   ReadSyncOptions,
   WriteOptions,
   WriteSyncOptions,
-} from '../lock/rw-lock';
+} from '../lock/hold';
 import { checkOptions, type Mode } from '../options';
 import type { Attachment } from './attachment';
 import {

@@ -3,7 +3,7 @@ import { rangeError, stateError } from '../errors';
 import type { Changes } from './changes';
 import { type ControlWords, fence, writerAt } from './control-words';
 import { checkSignal, checkTimeout, type SyncWaitOptions, type WaitOptions } from './deadline';
-import { settled } from './rw-lock';
+import { settled } from './hold';
 
 const { bits } = binding.layout;
 

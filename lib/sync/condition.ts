@@ -8,7 +8,7 @@ import {
   type WaitOptions,
   waitKeys,
 } from '../lock/deadline';
-import type { Hold, OnAbandonedWrite, WriteOptions, WriteSyncOptions } from '../lock/rw-lock';
+import type { Hold, OnAbandonedWrite, WriteOptions, WriteSyncOptions } from '../lock/hold';
 import { checkOptions, integerIn } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';

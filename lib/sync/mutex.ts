@@ -2,7 +2,8 @@ import { binding } from '../binding';
 import { heldByCaller } from '../lock/context';
 import { writerAt } from '../lock/control-words';
 import { syncWaitKeys, waitKeys } from '../lock/deadline';
-import type { Hold, OnAbandonedWrite, RwLock, WriteOptions, WriteSyncOptions } from '../lock/rw-lock';
+import { type Hold, intact, type OnAbandonedWrite, type WriteOptions, type WriteSyncOptions } from '../lock/hold';
+import type { RwLock } from '../lock/rw-lock';
 import { booleanOption, checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';
@@ -102,5 +103,3 @@ export class Mutex extends Primitive {
     );
   }
 }
-
-const intact: Hold = Object.freeze({ abandoned: false });

@@ -7,7 +7,7 @@ import type {
   ReadSyncOptions,
   WriteOptions,
   WriteSyncOptions,
-} from '../lock/rw-lock';
+} from '../lock/hold';
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';
