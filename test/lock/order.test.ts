@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import * as ndshm from 'ndshm';
+import type { PeerContext } from '../helpers/child';
 import { within } from '../helpers/child';
-import { Locker, outcome, withLockers } from '../helpers/locker';
+import { type Internals, Locker, outcome, slotOf, withLockers } from '../helpers/locker';
 import { freshName } from '../helpers/shm';
 
 describe('callers of one process', () => {
@@ -53,6 +54,48 @@ describe('callers of one process', () => {
       expect(await Promise.all(waiting)).toEqual(['async', 'async']);
     });
   });
+});
+
+describe('who waits', () => {
+  test.each(['writeSync', 'readSync', 'write', 'read'] as const)(
+    'by %s is woken when the lock is free',
+    async (method) => {
+      await withLockers(1, async (mine, _words, other) => {
+        const rounds = 20;
+        const data = mine.data as Float64Array; // [round that is over, round that is held, when it was let go]
+        const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+        // Lets go 2 ms after we have begun to wait, when we sleep for some ms more unless we are woken.
+        const holding = other.peer.run(
+          async ({ ndshm: library, kept }: PeerContext, slot, count) => {
+            const array = kept.get('a') as ndshm.SharedArray<'float64'>;
+            const { words } = (library.SharedArray as unknown as Internals).attachmentOf(array).control;
+            const waitingFor = 1024 + 16 * slot + 9;
+            const clock = (): number => Number(process.hrtime.bigint()) / 1e6;
+            for (let round = 1; round <= count; round++) {
+              array.writeSync(({ data: theirs }) => {
+                theirs[1] = round;
+                while (Atomics.load(words, waitingFor) === 0);
+                const end = clock() + 2;
+                while (clock() < end);
+                theirs[2] = clock();
+              });
+              while (array.get(0) !== round) await new Promise(setImmediate);
+            }
+          },
+          slotOf(mine),
+          rounds,
+        );
+        const delays: number[] = [];
+        for (let round = 1; round <= rounds; round++) {
+          while (data[1] !== round) await new Promise(setImmediate);
+          await mine[method](() => void delays.push(now() - (data[2] as number)));
+          data[0] = round;
+        }
+        await holding;
+        expect(delays.sort((a, b) => a - b)[rounds / 4]).toBeLessThan(2); // 3 if nobody wakes us
+      });
+    },
+  );
 });
 
 describe('while calls wait', () => {

@@ -83,6 +83,27 @@ describe('changed()', () => {
     });
   });
 
+  test('resolves when it is told to, and not only when it looks again by itself, some 100 ms later', async () => {
+    await withLockers(1, async (mine, _words, other) => {
+      const rounds = 40;
+      const answering = other.peer.run(async ({ kept }: PeerContext, count) => {
+        const array = kept.get('a') as ndshm.SharedArray;
+        for (let round = 0; round < count; round++) {
+          await array.changed({ since: 4 * round });
+          array.writeSync(() => {});
+        }
+      }, rounds);
+      const before = performance.now();
+      for (let round = 0; round < rounds; round++) {
+        const answer = mine.changed({ since: 4 * round + 2 });
+        mine.writeSync(() => {});
+        await answer;
+      }
+      expect(performance.now() - before).toBeLessThan(rounds * 50);
+      await answering;
+    });
+  });
+
   test('does not resolve for readers, or for stores without the lock, nor while the writer is inside', async () => {
     await withLockers(1, async (mine, _words, other) => {
       const changed = mine.changed();
