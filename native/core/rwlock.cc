@@ -7,9 +7,11 @@ namespace ndshm {
 
 namespace {
 
-// How long to sleep before asking the kernel whether the peer that we wait for still lives. Recovery from a crash takes
-// this long at most; a sleeper costs one system call in each.
-constexpr uint64_t kSliceNs = 5'000'000;
+// How long to sleep before asking the kernel again whether the peer that we wait for still lives: a sixteenth of the time
+// that we have waited, but within these. Recovery from a crash takes one slice at most; each costs a wake-up and a
+// system call.
+constexpr uint64_t kShortestSliceNs = 1'000'000;
+constexpr uint64_t kLongestSliceNs = 5'000'000;
 // Where nobody in particular is waited for.
 constexpr uint64_t kLongSliceNs = 100'000'000;
 // Who has waited for so long claims the turn. Before that whoever comes first gets in, which is what makes an
@@ -17,6 +19,11 @@ constexpr uint64_t kLongSliceNs = 100'000'000;
 constexpr uint64_t kPatienceNs = 1'000'000;
 
 uint64_t earlier(uint64_t a, uint64_t b) noexcept { return a < b ? a : b; }
+
+uint64_t sliceNs(uint64_t waitedNs) noexcept {
+  const uint64_t part = waitedNs / 16;
+  return part < kShortestSliceNs ? kShortestSliceNs : earlier(part, kLongestSliceNs);
+}
 
 uint32_t ownerOf(uint32_t word) noexcept { return word & kOwner; }
 uint32_t turnOf(uint32_t word) noexcept { return (word & kTurn) >> kTurnShift; }
@@ -163,7 +170,8 @@ Result<Entry> RwLock::enter(Access access, uint64_t untilNs, const StopFlag& sto
 // Until the word is ours, or our flag is up. False = no more time.
 Result<bool> RwLock::awaitWord(bool writes, uint64_t untilNs, const StopFlag& stop) noexcept {
   LockWords& lock = block_.lock;
-  const uint64_t impatientNs = monotonicNs() + kPatienceNs;
+  const uint64_t begunNs = monotonicNs();
+  const uint64_t impatientNs = begunNs + kPatienceNs;
   uint64_t lookAgainNs = 0;  // when to suspect next: at once
   bool spun = false;
   for (;;) {
@@ -181,7 +189,7 @@ Result<bool> RwLock::awaitWord(bool writes, uint64_t untilNs, const StopFlag& st
     }
     // Before the look at the time: who only tries finds out about the dead, too.
     if (now >= lookAgainNs) {
-      lookAgainNs = now + kSliceNs;
+      lookAgainNs = now + sliceNs(now - begunNs);
       for (const uint32_t id : {ownerOf(word), turnOf(word)}) {
         auto looked = suspect(id);
         if (!looked) return looked.error();
@@ -239,6 +247,7 @@ Result<bool> RwLock::flagIsDown(uint32_t slot, uint64_t untilNs, const StopFlag&
   if (flag.load() == 0 || flagSpin_.spin([&] { return flag.load() == 0; })) return true;
   uint64_t lookAgainNs = 0;
   bool down = false;
+  const uint64_t begunNs = monotonicNs();
   for (;;) {
     // L3: the signal is read before the flag, so that a reader that leaves between changes what we sleep on.
     lock.drainWaits.store(1);
@@ -247,7 +256,7 @@ Result<bool> RwLock::flagIsDown(uint32_t slot, uint64_t untilNs, const StopFlag&
     if (down) break;
     const uint64_t now = monotonicNs();
     if (now >= lookAgainNs) {
-      lookAgainNs = now + kSliceNs;
+      lookAgainNs = now + sliceNs(now - begunNs);
       auto looked = suspect(slot + 1);
       if (!looked) return looked.error();
       continue;
@@ -292,7 +301,8 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
   const auto& word = lock.changeSignal;
   const bool mayWrite = slot_ != kReadOnlyPeer;
   // Who has changed something may be killed before it tells: from time to time the caller looks for himself.
-  const uint64_t lookNs = monotonicNs() + kLongSliceNs;
+  const uint64_t begunNs = monotonicNs();
+  const uint64_t lookNs = begunNs + kLongSliceNs;
   for (;;) {
     if (mayWrite) lock.changeWaiters.fetch_or(kSleeps);
     if (word.load() != signal) return Change::kChanged;
@@ -304,7 +314,7 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
       if (*dead) return Change::kPeerDied;
     }
     if (now >= lookNs) return Change::kChanged;
-    futexWait(word, signal, earlier(untilNs, count > 0 ? now + kSliceNs : lookNs), kAnyClass);
+    futexWait(word, signal, earlier(untilNs, count > 0 ? now + sliceNs(now - begunNs) : lookNs), kAnyClass);
   }
 }
 

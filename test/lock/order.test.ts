@@ -61,10 +61,10 @@ describe('who waits', () => {
     'by %s is woken when the lock is free',
     async (method) => {
       await withLockers(1, async (mine, _words, other) => {
-        const rounds = 20;
+        const rounds = 12;
         const data = mine.data as Float64Array; // [round that is over, round that is held, when it was let go]
         const now = (): number => Number(process.hrtime.bigint()) / 1e6;
-        // Lets go 2 ms after we have begun to wait, when we sleep for some ms more unless we are woken.
+        // Lets go 100 ms after we have begun to wait, when we sleep for up to 5 ms more unless we are woken.
         const holding = other.peer.run(
           async ({ ndshm: library, kept }: PeerContext, slot, count) => {
             const array = kept.get('a') as ndshm.SharedArray<'float64'>;
@@ -75,7 +75,7 @@ describe('who waits', () => {
               array.writeSync(({ data: theirs }) => {
                 theirs[1] = round;
                 while (Atomics.load(words, waitingFor) === 0);
-                const end = clock() + 2;
+                const end = clock() + 100;
                 while (clock() < end);
                 theirs[2] = clock();
               });
@@ -92,7 +92,7 @@ describe('who waits', () => {
           data[0] = round;
         }
         await holding;
-        expect(delays.sort((a, b) => a - b)[rounds / 4]).toBeLessThan(2); // 3 if nobody wakes us
+        expect(delays.sort((a, b) => a - b)[rounds / 2]).toBeLessThan(1.5);
       });
     },
   );
