@@ -84,21 +84,28 @@ async function locks() {
     assert.equal(await other.snapshot(({ data }) => data[0] - data[1]), 0);
     assert.ok((await other.changed({ since, timeoutMs: 10_000 })) > since);
   }
-  // Waits that end in another way: by abortion, by the time, by closing.
+  // Waits that end in another way: by the time, by abortion, by closing.
   const controller = new AbortController();
-  await array.write(async () => {
-    setTimeout(() => {
-      const { signal } = controller;
-      const waits = [
-        other.write(add, { signal }),
-        other.read(add, { timeoutMs: 5 }),
-        other.changed({ since: 2 ** 40, signal }),
-      ];
-      void Promise.allSettled(waits);
-    });
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    controller.abort();
+  const { signal } = controller;
+  let letGo;
+  let holding;
+  await new Promise((inside) => {
+    holding = array.write(
+      () =>
+        new Promise((resolve) => {
+          letGo = resolve;
+          inside();
+        }),
+    );
   });
+  const aborted = [other.write(add, { signal }), other.changed({ since: 2 ** 40, signal })].map((wait) =>
+    assert.rejects(wait, { name: 'AbortError' }),
+  );
+  await assert.rejects(other.read(add, { timeoutMs: 5 }), { code: 'ERR_NDSHM_TIMEOUT' });
+  controller.abort();
+  await Promise.all(aborted);
+  letGo();
+  await holding;
   const closedOn = other.changed({ since: 2 ** 40 });
   other.close();
   await assert.rejects(closedOn, { code: 'ERR_NDSHM_CLOSED' });

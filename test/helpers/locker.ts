@@ -23,6 +23,23 @@ interface LockerOptions extends ChildOptions {
 export const outcome = (promise: Promise<unknown>): Promise<unknown> =>
   promise.catch((error: Error & { code?: string }) => error.code ?? error);
 
+/** What each of the array's calls that take its lock, or look at its version, comes to: an error's code if it fails. */
+export function outcomesOfAll(a: ndshm.SharedArray): Promise<unknown[]> {
+  const calls: (() => unknown)[] = [
+    () => a.write(() => 1),
+    () => a.read(() => 1),
+    () => a.snapshot(() => 1),
+    () => a.changed(),
+    () => a.writeSync(() => 1),
+    () => a.readSync(() => 1),
+    () => a.tryWrite(() => 1),
+    () => a.tryRead(() => 1),
+    () => a.snapshotSync(() => 1),
+    () => a.version,
+  ];
+  return Promise.all(calls.map((call) => outcome(new Promise((resolve) => resolve(call())))));
+}
+
 /** Processes to be used again: to start one costs more than most tests. */
 const idle: Peer[] = [];
 

@@ -19,7 +19,7 @@ function stream(locker: Locker, method: 'readSync' | 'writeSync' | 'read' | 'wri
       };
       const stayLater = async (): Promise<void> => {
         data[element] = (data[element] as number) + 1;
-        await new Promise((resolve) => setTimeout(resolve, ms));
+        await new Promise((resolve) => setTimeout(resolve, ms)); // the work inside: nothing waits for its length
       };
       while (data[stop] === 0)
         await array[name]((name === 'read' || name === 'write' ? stayLater : stay) as () => void);

@@ -290,25 +290,23 @@ describe('a condition', () => {
 
 describeWithNumpy('a condition beside Python', () => {
   const program = `
-import threading, time
+import threading
 c = threading.Condition()
 def counts(waiters, notifications):
     """How many have been woken after each notify(n), of so many waiters."""
-    woken = []
     def wait():
         with c:
             ready.release()
             c.wait()
-            woken.append(1)
     ready = threading.Semaphore(0)
     threads = [threading.Thread(target=wait) for _ in range(waiters)]
     for each in threads: each.start()
     for _ in threads: ready.acquire()
     seen = []
     for n in notifications:
-        with c: c.notify(n)
-        time.sleep(0.05)
-        with c: seen.append(len(woken))
+        with c:
+            c.notify(n)
+            seen.append(waiters - len(c._waiters))
     for each in threads: each.join()
     return seen
 print(json.dumps([counts(*each) for each in given]))
