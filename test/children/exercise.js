@@ -88,7 +88,7 @@ async function locks() {
   const controller = new AbortController();
   const { signal } = controller;
   let letGo;
-  let holding;
+  let holding = Promise.resolve();
   await new Promise((inside) => {
     holding = array.write(
       () =>
