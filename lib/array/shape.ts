@@ -197,10 +197,12 @@ function parseSlice(text: unknown, length: number, axis: number): { start: numbe
   return { start, step, count: Math.max(0, Math.ceil((stop - start) / step)) };
 }
 
-/** The same elements in C order under another shape, as a view; undefined where that needs a copy. */
-export function reshapeGeometry(from: Geometry, shape: readonly number[]): Geometry | undefined {
+/** The same elements in C order under another shape, as a view; undefined where that needs a copy. One length may be -1. */
+export function reshapeGeometry(from: Geometry, asked: number | readonly number[]): Geometry | undefined {
   const { offset } = from;
-  if (shape.join() === from.shape.join()) return { shape, steps: from.steps, offset };
+  const shape = checkReshape(asked, sizeOf(from.shape));
+  // As numpy: only who names the very same lengths keeps the steps; a -1 is a new shape, whatever it comes to.
+  if (asked.toString() === from.shape.toString()) return { shape, steps: from.steps, offset };
   if (isContiguous(from.shape, from.steps, 'C')) return { shape, steps: contiguousSteps(shape, 'C'), offset };
   // Axes of both shapes are matched in groups of equal size. Within a group the old axes must lie as one long axis
   // (each as far as the next one's whole length), which the new axes then cut anew.
@@ -235,7 +237,7 @@ export function reshapeGeometry(from: Geometry, shape: readonly number[]): Geome
 }
 
 /** A shape in which one length may be -1: what remains of `size`. */
-export function checkReshape(shape: unknown, size: number): readonly number[] {
+function checkReshape(shape: unknown, size: number): readonly number[] {
   const lengths = typeof shape === 'number' ? [shape] : shape;
   if (!Array.isArray(lengths)) throw wrongKind('an array of lengths', 'shape', shape);
   const unknown = lengths.indexOf(-1);

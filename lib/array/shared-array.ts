@@ -27,7 +27,6 @@ import { forEachLeaf, type Nested, nestedShape } from './nested';
 import { formatArray, formatValues, type Printable } from './print';
 import {
   checkIndex,
-  checkReshape,
   contiguousSteps,
   forEachPosition,
   type Geometry,
@@ -467,7 +466,7 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
    */
   reshape(shape: number | readonly number[]): SharedArray<D> {
     this.#check();
-    const geometry = reshapeGeometry(this.#geometry, checkReshape(shape, this.size));
+    const geometry = reshapeGeometry(this.#geometry, shape);
     if (geometry === undefined) throw this.#notContiguous(`reshape([${shape.toString()}])`);
     return this.#view(geometry);
   }

@@ -97,6 +97,20 @@ describeWithNumpy('reshape and transpose', () => {
     timeoutMs,
   );
 
+  test.each([[[-1]], [[0]]])(
+    'an empty view with gaps, reshaped to %p, has the strides that numpy gives it',
+    async (shape) => {
+      const array = ndshm.create('empty-view', { shape: [7, 4, 7], dtype: 'uint64', ephemeral: true });
+      try {
+        const items = [0, ':0', 0];
+        const expected = await numpy.ask<Content>({ name: array.name, items, shape });
+        expect(contentOf(array.slice(...items).reshape(shape))).toEqual(expected);
+      } finally {
+        array.close();
+      }
+    },
+  );
+
   test(
     'transpose gives what numpy gives, for every order of the axes',
     async () => {
