@@ -17,13 +17,18 @@ export type PeerRow = readonly [number, number, number, number, number];
 export type ModeNumber = 1 | 2 | 3;
 
 export declare class Segment {
-  /** Makes a complete segment without a name. `header` is `layout.headerBytes` long, `source` dataBytes. */
+  /**
+   * Makes a complete segment without a name. `header` is `layout.headerBytes` long, `source` dataBytes. `sparse`: the
+   * elements are neither reserved nor mapped. `memberOf`: the 16 bytes of its parent's id.
+   */
   allocate(
     header: Uint8Array,
     dataBytes: number,
     flags: number,
     source: Uint8Array | null,
     anonymous: boolean,
+    sparse: boolean,
+    memberOf: Uint8Array | null,
   ): Failure | undefined;
   publish(name: string, replace: boolean): Failure | undefined;
 
@@ -43,8 +48,11 @@ export declare class Segment {
 
   /** A new ArrayBuffer over the mapped elements; to be called once. Undefined where the runtime forbids that, or so many bytes. */
   buffer(): ArrayBuffer | undefined;
-  /** flags, createdAtMs, segment id in hex; undefined = no control block. */
-  control(dataOffset: number, dataBytes: number): readonly [number, number, string] | undefined | Failure;
+  /** flags, createdAtMs, segment id in hex, that of the segment it is a member of; undefined = no control block. */
+  control(
+    dataOffset: number,
+    dataBytes: number,
+  ): readonly [number, number, string, string | null] | undefined | Failure;
   peers(dataOffset: number, dataBytes: number): PeerRow[] | Failure;
   /** A new descriptor of the same file, for a child process; the caller closes it. */
   share(): number | Failure;
@@ -101,6 +109,26 @@ export declare class Lock {
   close(words: ArrayBuffer): void;
 }
 
+/** Over the elements of a segment that was made sparse. Offsets and lengths: native/core/reservoir.h. */
+export declare class Reservoir {
+  /** Takes an opened segment's descriptor; that one is closed by it. */
+  constructor(segment: Segment, dataOffset: number, dataBytes: number);
+  fill(offset: number, byteLength: number, source: Uint8Array | null): Failure | undefined;
+  write(offset: number, source: Uint8Array): Failure | undefined;
+  /** Returns at once; onPrefaulted is called later, with the same number. Does not keep the event loop alive. */
+  prefault(number: number, offset: number, byteLength: number): Failure | undefined;
+  onPrefaulted: (number: number, failure: Failure | undefined) => void;
+  punch(offset: number, byteLength: number): Failure | undefined;
+  /** Undefined where the runtime forbids such buffers, or so many bytes. */
+  map(offset: number, byteLength: number, shared: boolean, leased: boolean): ArrayBuffer | Failure | undefined;
+  /** Nothing happens if the buffer's memory has moved on to another one. */
+  unmap(buffer: ArrayBuffer): void;
+  isLeased(offset: number, byteLength: number): boolean | Failure;
+  faulted(): boolean;
+  /** Idempotent. */
+  close(): void;
+}
+
 export interface Layout {
   readonly version: number;
   readonly pageBytes: number;
@@ -134,6 +162,7 @@ export interface Layout {
 export interface Binding {
   readonly Segment: typeof Segment;
   readonly Lock: typeof Lock;
+  readonly Reservoir: typeof Reservoir;
   /** A full memory fence. */
   readonly fence: () => void;
   readonly layout: Layout;

@@ -2,7 +2,16 @@ import { resolve } from 'node:path';
 import type { Binding } from '../binding';
 import { stateError } from './errors';
 
-export type { AccessNumber, ChangeNumber, EntryNumber, Failure, Lock, ModeNumber, Segment } from '../binding';
+export type {
+  AccessNumber,
+  ChangeNumber,
+  EntryNumber,
+  Failure,
+  Lock,
+  ModeNumber,
+  Reservoir,
+  Segment,
+} from '../binding';
 
 function load(): Binding {
   if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {

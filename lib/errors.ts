@@ -46,6 +46,11 @@ export const errorCodes = {
   ERR_NDSHM_BROKEN_BARRIER:
     'A party of the barrier timed out, died or called abort(). Find out why, reset() it, and start again.',
   ERR_NDSHM_SHUT_DOWN: 'The queue has been shut down: nothing is put into it any more. Stop, or make a new one.',
+  ERR_NDSHM_NOT_SEALED: 'The object is still being made: its draft has not been sealed. wait() for it.',
+  ERR_NDSHM_CORRUPT_OBJECT:
+    'The bytes of the object are not what put() writes: something has overwritten them. Delete it and put it anew.',
+  ERR_NDSHM_CAPACITY:
+    'The store has no room for the object. Delete what nobody needs, let readers go, or give it more capacity or a spillDir.',
   ERR_NDSHM_FULL: 'A table or queue of fixed size has no room for it. Make it larger, or wait until there is room.',
   ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
   ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',

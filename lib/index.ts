@@ -41,6 +41,18 @@ export type {
   WriteSyncOptions,
 } from './lock/hold';
 export type { Mode } from './options';
+export { ArrayTable, type GetArrayOptions, type TableArrayOptions } from './store/array-table';
+export { Draft } from './store/draft';
+export { Lease } from './store/lease';
+export type { ObjectRef } from './store/object-ref';
+export {
+  type CreateArrayOptions,
+  type ObjectInfo,
+  Store,
+  type StoreInfo,
+  type StoreOptions,
+  type StoreWaitOptions,
+} from './store/store';
 export { Barrier, type BarrierOptions } from './sync/barrier';
 export { Condition } from './sync/condition';
 export { Event } from './sync/event';

@@ -53,6 +53,26 @@ export function integerIn(value: unknown, low: number, high: number, what: strin
   return value;
 }
 
+const byteUnits = ['', 'Ki', 'Mi', 'Gi', 'Ti'];
+
+/** A number of bytes: 2147483648, '2GiB', '512 MiB' (IEC units, powers of 1024). */
+export function byteCount(value: unknown, what: string): number {
+  if (typeof value !== 'string') return integerIn(value, 0, Number.MAX_SAFE_INTEGER, what);
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([KMGT]i)?B$/.exec(value) ?? [];
+  if (number === undefined) {
+    throw rangeError(
+      'ERR_NDSHM_OUT_OF_RANGE',
+      `Expected bytes as a number or like '512MiB' or '2GiB' for ${what} but received ${JSON.stringify(value.slice(0, 60))}`,
+    );
+  }
+  return integerIn(
+    Math.floor(Number(number) * 1024 ** byteUnits.indexOf(unit ?? '')),
+    0,
+    Number.MAX_SAFE_INTEGER,
+    what,
+  );
+}
+
 const namePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,249}$/;
 
 /** A segment name: 1–250 bytes of [A-Za-z0-9._-], not starting with a dot. */

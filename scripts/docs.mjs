@@ -53,6 +53,15 @@ const chapters = [
     'sync/lock-manager.d.ts',
     ['locks', 'LockManager', 'LockOptions', 'Lock', 'LockInfo', 'LockManagerSnapshot'],
   ],
+  [
+    'The object store',
+    'store/store.d.ts',
+    ['Store', 'StoreOptions', 'StoreWaitOptions', 'CreateArrayOptions', 'ObjectInfo', 'StoreInfo'],
+  ],
+  ['Object refs', 'store/object-ref.d.ts', ['ObjectRef']],
+  ['Leases', 'store/lease.d.ts', ['Lease']],
+  ['Drafts', 'store/draft.d.ts', ['Draft']],
+  ['The table of arrays', 'store/array-table.d.ts', ['ArrayTable', 'TableArrayOptions', 'GetArrayOptions']],
   ['Elements', 'array/dtype.d.ts', ['DTypes', 'Complex', 'float16IsBits', 'dtypes']],
   ['numpy-ts: `ndshm/numpy`', 'numpy.d.ts', ['asNumpy', 'fromNumpy']],
 ];

@@ -14,6 +14,7 @@ import { ControlWords } from '../lock/control-words';
 import { RwLock } from '../lock/rw-lock';
 import { Versions } from '../lock/versions';
 import type { Mode } from '../options';
+import { closeAtExit } from './at-exit';
 import type { Data, DTypeSpec } from './dtype';
 import { factsOf, identityOf, idOf } from './segment-file';
 import type { Order } from './shape';
@@ -36,23 +37,14 @@ export interface AttachmentSpec {
   readonly raw: boolean;
 }
 
-// A clean exit closes what is ephemeral, so that the last process out takes the name away. After any other death the
-// next gc() does.
-const openEphemeral = new Set<WeakRef<Attachment>>();
-const forgetCollected = new FinalizationRegistry<WeakRef<Attachment>>((reference) => openEphemeral.delete(reference));
-let watchingExit = false;
-
-function closeAtExit(attachment: Attachment): WeakRef<Attachment> {
-  if (!watchingExit) {
-    watchingExit = true;
-    process.once('exit', () => {
-      for (const each of openEphemeral) each.deref()?.close();
-    });
-  }
-  const reference = new WeakRef(attachment);
-  openEphemeral.add(reference);
-  forgetCollected.register(attachment, reference);
-  return reference;
+/** Part of a buffer that somebody else has mapped, and unmaps. */
+export interface Excerpt {
+  readonly buffer: ArrayBuffer;
+  readonly byteOffset: number;
+  /** Whether any page of it was lost. */
+  readonly faulted: () => boolean;
+  /** As in "'prices' has been closed". */
+  readonly who: string;
 }
 
 /**
@@ -60,12 +52,12 @@ function closeAtExit(attachment: Attachment): WeakRef<Attachment> {
  * Closed once, by the array that opened it.
  */
 export class Attachment {
-  readonly #segment: Segment;
+  readonly #memory: Segment | Excerpt;
   readonly #buffer: ArrayBuffer;
   #closed = false;
   #faultsSeen: number;
   #id: string | null | undefined; // undefined = not asked for yet
-  readonly #atExit: WeakRef<Attachment> | undefined;
+  readonly #forgetExit: (() => void) | undefined;
   #control: ControlWords | undefined;
   #lock: RwLock | undefined;
   #changes: Changes | undefined;
@@ -73,10 +65,15 @@ export class Attachment {
 
   private constructor(
     readonly spec: AttachmentSpec,
-    segment: Segment,
+    memory: Segment | Excerpt,
   ) {
-    this.#segment = segment;
+    this.#memory = memory;
     this.#faultsSeen = binding.faults[0] as number;
+    if (!(memory instanceof binding.Segment)) {
+      this.#buffer = memory.buffer;
+      return;
+    }
+    const segment = memory;
     const buffer = segment.buffer();
     if (buffer === undefined) {
       segment.close(null);
@@ -84,7 +81,7 @@ export class Attachment {
       throw stateError('ERR_NDSHM_UNSUPPORTED', 'This runtime does not allow buffers over memory outside its heap');
     }
     this.#buffer = buffer;
-    this.#atExit = segment.ephemeral() ? closeAtExit(this) : undefined;
+    this.#forgetExit = segment.ephemeral() ? closeAtExit(this) : undefined;
   }
 
   /** Maps an opened segment as `spec` says. Closes it on failure, whose value tells whether to open again. */
@@ -102,8 +99,24 @@ export class Attachment {
     return new Attachment(spec, segment);
   }
 
+  /** Of what is mapped already. It has no segment of its own, and so no name, peers or lock. */
+  static within(excerpt: Excerpt, spec: Omit<AttachmentSpec, 'name' | 'dataOffset' | 'raw'>): Attachment {
+    return new Attachment({ ...spec, name: null, dataOffset: 0, raw: true }, excerpt);
+  }
+
+  get #segment(): Segment {
+    const memory = this.#memory;
+    if (memory instanceof binding.Segment) return memory;
+    throw typeError('ERR_NDSHM_ANONYMOUS', `${memory.who} has no segment of its own; copy it into a named array`);
+  }
+
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Whether the segment belongs to its peers. */
+  get ephemeral(): boolean {
+    return this.#segment.ephemeral();
   }
 
   /** All elements, in memory order. */
@@ -111,7 +124,8 @@ export class Attachment {
     const { spec, dataBytes } = this.spec;
     const length = (dataBytes / spec.itemBytes) * spec.lanes;
     try {
-      return spec.over(this.#buffer, 0, length);
+      const memory = this.#memory;
+      return spec.over(this.#buffer, 'byteOffset' in memory ? memory.byteOffset : 0, length);
     } catch (cause) {
       this.close();
       throw Object.assign(this.#tooLarge(), { cause });
@@ -126,6 +140,7 @@ export class Attachment {
   }
 
   get who(): string {
+    if ('who' in this.#memory) return this.#memory.who;
     return this.spec.name === null ? 'an anonymous array' : `'${this.spec.name}'`;
   }
 
@@ -150,7 +165,7 @@ export class Attachment {
   check(): void {
     if (this.#closed) throw closedError(this.who);
     if ((binding.faults[0] as number) === this.#faultsSeen) return;
-    if (this.#segment.faulted()) {
+    if (this.#memory.faulted()) {
       throw stateError(
         'ERR_NDSHM_TRUNCATED',
         `${this.who} lost pages: another process truncated the file, or there was no room for a page of it; what was lost reads as zero`,
@@ -210,11 +225,11 @@ export class Attachment {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#atExit !== undefined) openEphemeral.delete(this.#atExit);
+    this.#forgetExit?.();
     // Waits end before what they wait on is unmapped.
     this.#lock?.close();
     this.#changes?.close();
     this.#control?.close();
-    this.#segment.close(this.#buffer);
+    if (this.#memory instanceof binding.Segment) this.#memory.close(this.#buffer);
   }
 }

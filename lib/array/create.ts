@@ -13,6 +13,7 @@ import { Attachment } from './attachment';
 import { gc, reapOnce } from './directory';
 import { type DType, type DTypes, specOfTypedArray } from './dtype';
 import { checkElements, type ElementsSpec } from './elements-spec';
+import { describeMember, membership, removeOrphan } from './member';
 import { inferDType, type Nested, nestedShape } from './nested';
 import { formatHeader } from './npy';
 import { busyError, open, patience } from './open';
@@ -59,6 +60,8 @@ interface Draft extends ElementsSpec {
   /** The elements' bytes in memory order; null = zeros. */
   readonly source: Uint8Array | null;
   readonly init?: ((array: SharedArray) => void) | undefined;
+  /** The id of the segment that it belongs to. */
+  readonly memberOf?: string;
 }
 
 /** A complete segment without a name, filled by `draft`. */
@@ -68,9 +71,10 @@ function allocate(draft: Draft, name: string | null, ephemeral: boolean): Attach
   const header = formatHeader(spec, order, shape, layout.headerBytes);
   const subject: FailureSubject = { directory: layout.directory, name, wantedBytes: dataBytes };
   const flags = ephemeral ? layout.ephemeralFlag : 0;
+  const memberOf = draft.memberOf === undefined ? null : Buffer.from(draft.memberOf, 'hex');
   const attempt = (): Segment | Failure => {
     const segment = new binding.Segment();
-    return segment.allocate(header, dataBytes, flags, draft.source, name === null) ?? segment;
+    return segment.allocate(header, dataBytes, flags, draft.source, name === null, false, memberOf) ?? segment;
   };
   let made = attempt();
   // What crashes have left may be all that is in the way.
@@ -108,9 +112,15 @@ function publish(name: string, draft: Draft, options: PublishOptions): SharedArr
     // Looked up before the work of filling; the link or rename at the end is what decides.
     const existing = openFile(name, false);
     if (isOpened(existing)) {
-      existing.segment.close(null);
-      if (ifExists === 'error') throw existsError(name);
-      checkOwner(name, existing.facts, allowForeignOwner);
+      try {
+        if (ifExists === 'error') throw existsError(name);
+        checkOwner(name, existing.facts, allowForeignOwner);
+        // A member's name may be that of somebody else's array, or of another parent's member.
+        const { memberOf } = draft;
+        if (memberOf !== undefined && describeMember(existing, name).memberOf !== memberOf) throw existsError(name);
+      } finally {
+        existing.segment.close(null);
+      }
       if (ifExists === 'open') {
         const opened = openExisting(name, draft, allowForeignOwner);
         if (opened === undefined) continue;
@@ -132,7 +142,7 @@ function publish(name: string, draft: Draft, options: PublishOptions): SharedArr
   throw busyError(name);
 }
 
-const existsError = (name: string): CodedError =>
+export const existsError = (name: string): CodedError =>
   failureError(
     { status: 1, errno: 17, syscall: 'linkat', found: 0, expected: 0 },
     { directory: layout.directory, name },
@@ -176,18 +186,43 @@ function openExisting(name: string, draft: Draft, allowForeignOwner: boolean): S
  */
 export function create<D extends DType = 'float64'>(name: string, options: CreateOptions<D>): SharedArray<D> {
   checkName(name);
+  return createAs(name, options, {}, 'create()');
+}
+
+function createAs<D extends DType>(
+  name: string,
+  options: CreateOptions<D>,
+  belongs: Pick<Draft, 'memberOf'>,
+  where: string,
+): SharedArray<D> {
   const { shape, dtype, order, init, ...rest } = checkOptions(
     options,
     ['shape', 'dtype', 'order', 'init', ...publishKeys],
-    'create()',
+    where,
   );
   if (init !== undefined && typeof init !== 'function') throw wrongKind('a function', 'init', init);
   const draft: Draft = {
     ...checkElements(shape, dtype, order),
     source: null,
     init: init as ((array: SharedArray) => void) | undefined,
+    ...belongs,
   };
   return publish(name, draft, rest) as SharedArray<D>;
+}
+
+/**
+ * As create(), but a member of `parent`, named `PARENT.LABEL`: gc() removes it once the parent's name is gone or means
+ * another segment, and nobody has the member open. What an earlier parent has left under the name is removed first.
+ * Errors: as for create(), and EEXIST where `ifExists` would open or replace what is no member of `parent`.
+ */
+export function createMember<D extends DType = 'float64'>(
+  parent: SharedArray,
+  label: string,
+  options: CreateOptions<D>,
+): SharedArray<D> {
+  const { name, memberOf } = membership(parent, label);
+  removeOrphan(name);
+  return createAs(name, options, { memberOf }, 'createMember()');
 }
 
 export interface FromArrayOptions<D extends DType = DType> extends PublishOptions {

@@ -175,7 +175,27 @@ function names(): string[] {
  * name. Returns the names removed. Never touches a segment with a living peer, or one that is not ephemeral.
  */
 export function gc(): string[] {
-  return names().filter((name) => binding.reap(name) === true);
+  return names().filter(reap);
+}
+
+/** Looks at what may be reaped; what it returns runs if it was. */
+type BeforeReaping = (name: string) => (() => void) | undefined;
+const lookers: BeforeReaping[] = [];
+/** For what a segment has outside of shared memory. */
+export function beforeReaping(look: BeforeReaping): void {
+  lookers.push(look);
+}
+
+function reap(name: string): boolean {
+  const after = lookers.map((look) => look(name));
+  if (binding.reap(name) !== true) return false;
+  for (const each of after) each?.();
+  return true;
+}
+
+/** Removes what belonged to a segment, if that is gone and nobody has it open. */
+export function reapMembers(name: string): void {
+  for (const member of names()) if (member.startsWith(`${name}.`)) reap(member);
 }
 
 let reaped = false;

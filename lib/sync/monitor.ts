@@ -40,6 +40,8 @@ export class Monitor extends NamedState {
   #arrived = false;
   /** The version as this process's last step left it: any other one is a change that it has not seen. */
   #left = 0;
+  /** For state of more than single words: runs under the lock if its last holder died inside, before anything else. */
+  repair: (() => void) | undefined;
 
   /**
    * Runs `step` until it is not Blocked, and resolves with its result. Attempts of one process run in the order of
@@ -121,15 +123,35 @@ export class Monitor extends NamedState {
   /** Runs `step` once; undefined if it is Blocked. */
   attempt<T>(step: Step<T>): T | undefined {
     this.check();
-    const entered = this.lock.tryEnterWrite() ?? this.lock.enterWriteSync(immediateMs);
-    const result = this.#inside(entered, step);
+    const result = this.#inside(this.#enterAtOnce(), step);
     return result instanceof Blocked ? undefined : result;
+  }
+
+  /** Whether the data was abandoned. */
+  #enterAtOnce(): boolean {
+    return this.lock.tryEnterWrite() ?? this.lock.enterWriteSync(immediateMs);
+  }
+
+  /** Runs `step`, which changes nothing that anybody waits for. */
+  quietly<T>(step: () => T): T {
+    this.check();
+    const abandoned = this.#enterAtOnce();
+    let repaired = false;
+    try {
+      if (abandoned) this.repair?.();
+      repaired = abandoned;
+      return step();
+    } finally {
+      this.lock.leaveWrite(!repaired);
+    }
   }
 
   #inside<T>(abandoned: boolean, step: Step<T>): T | Blocked {
     const inside = this.lock.control.version;
-    let unchanged = !abandoned;
+    let unchanged = true;
     try {
+      if (abandoned) this.repair?.();
+      unchanged = !abandoned;
       const result = step();
       if (!(result instanceof Blocked) || result.changed) unchanged = false;
       return result;

@@ -36,6 +36,8 @@ export interface StateSpec {
   readonly size: (...parameters: number[]) => { readonly words: number; readonly bytes?: number };
   /** Puts down what it begins with, before the segment has its name. */
   readonly init?: (words: Int32Array, ...parameters: number[]) => void;
+  /** Looks at the words of one that exists; false = it has ended: its name is taken away, and another made. */
+  readonly isAlive?: (words: Int32Array) => boolean;
 }
 
 // The segment is an int32 array: the kind; how many words of state there are, and padding; the parameters; the words,
@@ -59,7 +61,8 @@ export class NamedState {
   readonly changes: Changes;
   /** This attachment's life. */
   readonly me: PeerId;
-  readonly #array: SharedArray;
+  /** @internal The segment, for what belongs to it. */
+  readonly array: SharedArray;
   readonly #attachment: Attachment;
 
   constructor(
@@ -68,13 +71,13 @@ export class NamedState {
     options: NamedOptions,
   ) {
     checkName(name);
-    this.#array = openOrCreate(name, spec, {
+    this.array = openOrCreate(name, spec, {
       ephemeral: booleanOption(options.ephemeral, 'ephemeral'),
       allowForeignOwner: booleanOption(options.allowForeignOwner, 'allowForeignOwner'),
     });
-    this.#attachment = SharedArray.attachmentOf(this.#array);
+    this.#attachment = SharedArray.attachmentOf(this.array);
     try {
-      const all = this.#array.data as Int32Array;
+      const all = this.array.data as Int32Array;
       const count = checkedWords(name, spec.kind, all);
       this.parameters = checkedParameters(name, spec, all);
       this.words = all.subarray(headWords, headWords + count);
@@ -85,7 +88,7 @@ export class NamedState {
       this.changes = this.#attachment.changes;
       this.me = { slot: control.slot, generation: control.generation };
     } catch (error) {
-      this.#array.close();
+      this.array.close();
       throw error;
     }
   }
@@ -107,11 +110,11 @@ export class NamedState {
   }
 
   close(): void {
-    this.#array.close();
+    this.array.close();
   }
 
   unlink(): void {
-    this.#array.unlink();
+    this.array.unlink();
   }
 }
 
@@ -119,7 +122,12 @@ function openOrCreate(name: string, spec: StateSpec, options: Required<NamedOpti
   const { ephemeral, allowForeignOwner } = options;
   for (;;) {
     try {
-      return open(name, { mode: 'r+', allowForeignOwner });
+      const array = open(name, { mode: 'r+', allowForeignOwner });
+      if (!hasEnded(name, spec, array)) return array;
+      // Whoever said so died before it took the name away.
+      array.unlink();
+      array.close();
+      continue;
     } catch (error) {
       if ((error as CodedError).code !== 'ENOENT') throw error;
     }
@@ -138,6 +146,17 @@ function openOrCreate(name: string, spec: StateSpec, options: Required<NamedOpti
     } catch (error) {
       if ((error as CodedError).code !== 'EEXIST') throw error; // else somebody was faster: open theirs
     }
+  }
+}
+
+function hasEnded(name: string, { kind, isAlive }: StateSpec, array: SharedArray): boolean {
+  if (isAlive === undefined) return false;
+  try {
+    const all = array.data as Int32Array;
+    return !isAlive(all.subarray(headWords, headWords + checkedWords(name, kind, all)));
+  } catch (error) {
+    array.close();
+    throw error;
   }
 }
 

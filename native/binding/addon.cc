@@ -7,6 +7,7 @@
 #include "../core/shm_name.h"
 #include "convert.h"
 #include "lock_object.h"
+#include "reservoir_object.h"
 #include "segment_object.h"
 
 namespace ndshm {
@@ -77,6 +78,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Segment", SegmentObject::define(env));
   env.SetInstanceData<WaitThreads>(new WaitThreads(env));
   exports.Set("Lock", LockObject::define(env));
+  exports.Set("Reservoir", ReservoirObject::define(env));
   exports.Set("fence", Napi::Function::New<fence>(env, "fence"));
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));

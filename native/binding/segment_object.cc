@@ -21,6 +21,16 @@ void finalizeBuffer(napi_env /*env*/, void* /*data*/, void* hint) {
   segment->release();
 }
 
+Napi::String toHex(Napi::Env env, const uint8_t (&id)[16]) {
+  char text[2 * sizeof id];
+  size_t at = 0;
+  for (const uint8_t byte : id) {
+    text[at++] = "0123456789abcdef"[byte >> 4];
+    text[at++] = "0123456789abcdef"[byte & 15];
+  }
+  return Napi::String::New(env, text, sizeof text);
+}
+
 }  // namespace
 
 Napi::Function SegmentObject::define(Napi::Env env) {
@@ -56,6 +66,8 @@ Napi::Value SegmentObject::allocate(const Napi::CallbackInfo& info) {
   spec.flags = static_cast<uint32_t>(toUnsigned(info[2]));
   spec.source = toBytes(info[3]).data;
   spec.anonymous = info[4].ToBoolean();
+  spec.sparse = info[5].ToBoolean();
+  spec.memberOf = toBytes(info[6]).data;
   return toOutcome(info.Env(), segment_->allocate(spec));
 }
 
@@ -133,23 +145,19 @@ Napi::Value SegmentObject::buffer(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// control(dataOffset, dataBytes) → undefined where there is none, [flags, createdAtMs, id], or a failure.
+// control(dataOffset, dataBytes) → undefined where there is none, [flags, createdAtMs, id, memberOf], or a failure.
 Napi::Value SegmentObject::control(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  ControlHeader header;
-  auto found = segment_->readControl(toUnsigned(info[0]), toUnsigned(info[1]), header);
+  ControlRecord record;
+  auto found = segment_->readControl(toUnsigned(info[0]), toUnsigned(info[1]), record);
   if (!found) return toFailure(env, found.error());
   if (!*found) return env.Undefined();
-  char id[2 * sizeof header.segmentId];
-  size_t at = 0;
-  for (const uint8_t byte : header.segmentId) {
-    id[at++] = "0123456789abcdef"[byte >> 4];
-    id[at++] = "0123456789abcdef"[byte & 15];
-  }
-  Napi::Array values = Napi::Array::New(env, 3);
+  const ControlHeader& header = record.header;
+  Napi::Array values = Napi::Array::New(env, 4);
   values.Set(0U, Napi::Number::New(env, header.flags));
   values.Set(1U, Napi::Number::New(env, static_cast<double>(header.createdAtNs) / 1e6));
-  values.Set(2U, Napi::String::New(env, id, sizeof id));
+  values.Set(2U, toHex(env, header.segmentId));
+  values.Set(3U, record.isMember() ? Napi::Value(toHex(env, record.memberOf)) : env.Null());
   return values;
 }
 

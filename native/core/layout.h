@@ -30,6 +30,8 @@ inline constexpr int64_t kReadOnlyLock = kSlotLock + kPeerSlots;
 // Shared by whoever is about to move or remove the segment's name, so that a reaper cannot do so at the same time.
 inline constexpr int64_t kNameLock = kReadOnlyLock + 1;
 inline constexpr int64_t kLockBytes = kNameLock + 1 - kSlotLock;
+// Page n of a reservoir's elements is read by somebody who has a shared lock on kLeaseLock + n.
+inline constexpr int64_t kLeaseLock = int64_t{1} << 41;
 
 enum ControlFlags : uint32_t {
   kEphemeral = 1,  // belongs to its peers: the last one to leave unlinks the name
@@ -121,13 +123,32 @@ static_assert(offsetof(PeerSlot, waitingFor) == 36);
 struct ControlBlock {
   ControlHeader header;
   LockWords lock;
-  uint8_t reserved[kPageBytes - sizeof(ControlHeader) - sizeof(LockWords)];
+  uint8_t memberOf[16];  // the segmentId of the segment without which this one is an orphan; zeros = of none
+  uint8_t reserved[kPageBytes - sizeof(ControlHeader) - sizeof(LockWords) - 16];
   PeerSlot peers[kPeerSlots];
 };
 inline constexpr uint64_t kControlBytes = sizeof(ControlBlock);
 static_assert(kControlBytes == 20480 && kControlBytes % kPageBytes == 0);
 static_assert(offsetof(ControlBlock, lock) == 64);
+static_assert(offsetof(ControlBlock, memberOf) == 320);
 static_assert(offsetof(ControlBlock, peers) == 4096);
+
+// The beginning of a control block, as it goes to and comes from the file: what a segment is. No lock is held for it,
+// since none of it but the words of the lock ever changes.
+struct ControlRecord {
+  ControlHeader header;
+  uint8_t lock[sizeof(LockWords)];
+  uint8_t memberOf[16];
+
+  bool isMember() const noexcept {
+    for (const uint8_t byte : memberOf) {
+      if (byte != 0) return true;
+    }
+    return false;
+  }
+};
+static_assert(offsetof(ControlRecord, lock) == offsetof(ControlBlock, lock));
+static_assert(offsetof(ControlRecord, memberOf) == offsetof(ControlBlock, memberOf));
 
 // numpy's memmap modes.
 enum class Mode : uint32_t {

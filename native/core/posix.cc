@@ -200,6 +200,14 @@ Result<void> allocatePages(int fd, uint64_t offset, uint64_t byteLength) noexcep
   return {};
 }
 
+Result<void> punchPages(int fd, uint64_t offset, uint64_t byteLength) noexcept {
+  constexpr int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (uninterrupted([&] { return fallocate(fd, punch, static_cast<off_t>(offset), static_cast<off_t>(byteLength)); }) != 0) {
+    return systemError("fallocate");
+  }
+  return {};
+}
+
 Result<void> randomBytes(void* into, size_t byteLength) noexcept {
   const auto count = uninterrupted([&] { return syscall(SYS_getrandom, into, byteLength, 0); });
   if (count != static_cast<long>(byteLength)) return systemError("getrandom");

@@ -85,6 +85,8 @@ Result<void> writeAllAt(int fd, const void* from, size_t byteLength, uint64_t of
 // reserving takes all the memory there is from everybody else.
 Result<void> checkRoom(int fd, uint64_t byteLength) noexcept;
 Result<void> allocatePages(int fd, uint64_t offset, uint64_t byteLength) noexcept;
+// The opposite: they read as zeros from then on, for whoever has them mapped, and take no memory.
+Result<void> punchPages(int fd, uint64_t offset, uint64_t byteLength) noexcept;
 Result<void> randomBytes(void* into, size_t byteLength) noexcept;
 uint64_t realTimeNs() noexcept;
 void pauseBriefly() noexcept;  // about 50 µs

@@ -17,7 +17,7 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   auto created = spec.anonymous ? memoryFile("ndshm") : openFile(kDirectory, O_TMPFILE | O_RDWR | O_NOFOLLOW, 0600);
   if (!created) return created.error();
   const uint64_t controlAt = controlOffset(kHeaderBytes, spec.dataBytes);
-  auto room = checkRoom(created->get(), controlAt + kControlBytes);
+  auto room = checkRoom(created->get(), spec.sparse ? kHeaderBytes + kControlBytes : controlAt + kControlBytes);
   if (!room) return room;
   if (ftruncate(created->get(), static_cast<off_t>(controlAt + kControlBytes)) != 0) return systemError("ftruncate");
 
@@ -27,15 +27,16 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   auto written = writeAllAt(created->get(), spec.header, kHeaderBytes, 0);
   if (!written) return written;
   Mapping data;
-  if (spec.dataBytes > 0) {
+  if (spec.dataBytes > 0 && !spec.sparse) {
     auto mapped = Mapping::map(created->get(), kHeaderBytes, spec.dataBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
     if (!mapped) return mapped.error();
-    auto filled = fillFresh(created->get(), kHeaderBytes, *mapped, spec.source);
+    auto filled = fillFresh({created->get(), kHeaderBytes, mapped->data(), spec.dataBytes}, spec.source);
     if (!filled) return filled;
     data = std::move(*mapped);
   }
 
-  ControlHeader header{};
+  ControlRecord record{};
+  ControlHeader& header = record.header;
   auto drawn = randomBytes(header.segmentId, sizeof header.segmentId);
   if (!drawn) return drawn;
   memcpy(header.magic, kMagic, sizeof kMagic);
@@ -46,7 +47,8 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   header.flags = spec.flags;
   header.peerSlots = kPeerSlots;
   header.createdAtNs = realTimeNs();
-  written = writeAllAt(created->get(), &header, sizeof header, controlAt);
+  if (spec.memberOf != nullptr) memcpy(record.memberOf, spec.memberOf, sizeof record.memberOf);
+  written = writeAllAt(created->get(), &record, sizeof record, controlAt);
   if (!written) return written;
   auto claimed = claimSlot(created->get(), controlAt, Mode::kReadWrite, 0);
   if (!claimed) return claimed.error();
@@ -121,12 +123,13 @@ Result<size_t> Segment::read(void* into, size_t byteLength, uint64_t offset) con
   return readAt(fd_.get(), into, byteLength, offset);
 }
 
-Result<bool> Segment::readControl(uint64_t dataOffset, uint64_t dataBytes, ControlHeader& header) const noexcept {
+Result<bool> Segment::readControl(uint64_t dataOffset, uint64_t dataBytes, ControlRecord& record) const noexcept {
   const uint64_t at = controlOffset(dataOffset, dataBytes);
-  if (facts_.size < at + sizeof header) return false;
-  auto count = read(&header, sizeof header, at);
+  if (facts_.size < at + sizeof record) return false;
+  auto count = read(&record, sizeof record, at);
   if (!count) return count.error();
-  if (*count < sizeof header || memcmp(header.magic, kMagic, sizeof kMagic) != 0) return false;
+  const ControlHeader& header = record.header;
+  if (*count < sizeof record || memcmp(header.magic, kMagic, sizeof kMagic) != 0) return false;
   if (header.layoutVersion != kLayoutVersion) {
     return failure(Status::kControlVersion, header.layoutVersion, kLayoutVersion);
   }
@@ -142,11 +145,12 @@ Result<void> Segment::attach(const Attachment& how) noexcept {
   if (!fd_.valid()) return failure(Status::kClosed);
   bool hasControl = false;
   if (!how.foreign) {
-    ControlHeader header;
-    auto found = readControl(how.dataOffset, how.dataBytes, header);
+    ControlRecord record;
+    auto found = readControl(how.dataOffset, how.dataBytes, record);
     if (!found) return found.error();
     hasControl = *found;
-    ephemeral_ = hasControl && (header.flags & kEphemeral) != 0;
+    ephemeral_ = hasControl && (record.header.flags & kEphemeral) != 0;
+    reapable_ = hasControl && (ephemeral_ || record.isMember());
   }
   if (hasControl) {
     // Before the elements are mapped: once we are a peer, nobody reaps the file under us.
@@ -165,8 +169,7 @@ Result<void> Segment::join(const Attachment& how) noexcept {
   if (!peer) return peer.error();
   slot_ = *peer;
   controlAt_ = controlAt;
-  // Only what is ephemeral is ever reaped.
-  if (anonymous_ || !ephemeral_) return {};
+  if (anonymous_ || !reapable_) return {};
   auto now = factsOf(fd_.get());
   if (!now) return now.error();
   if (now->links == 0) return failure(Status::kReplaced);

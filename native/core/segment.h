@@ -17,11 +17,13 @@
 namespace ndshm {
 
 struct NewSegment {
-  const uint8_t* header;  // kHeaderBytes bytes of .npy header
+  const uint8_t* header;    // kHeaderBytes bytes of .npy header
   uint64_t dataBytes;
-  uint32_t flags;         // ControlFlags
-  const uint8_t* source;  // dataBytes bytes to start with, or null for zeros
-  bool anonymous;         // on a memfd: it can never be published
+  uint32_t flags;           // ControlFlags
+  const uint8_t* source;    // dataBytes bytes to start with, or null for zeros
+  bool anonymous;           // on a memfd: it can never be published
+  bool sparse;              // the elements are neither reserved nor mapped
+  const uint8_t* memberOf;  // 16 bytes: the segmentId of the segment that this one belongs to; null = to none
 };
 
 struct Attachment {
@@ -58,11 +60,13 @@ class Segment {
 
   // A descriptor of its own for a child process to inherit.
   Result<UniqueFd> share() noexcept;
+  // The descriptor of an opened segment that is not going to be attached; the segment is closed by it.
+  UniqueFd takeDescriptor() noexcept { return std::move(fd_); }
 
   const FileFacts& facts() const noexcept { return facts_; }
   Result<size_t> read(void* into, size_t byteLength, uint64_t offset) const noexcept;
   // Verifies the control block of an opened segment; false = it has none.
-  Result<bool> readControl(uint64_t dataOffset, uint64_t dataBytes, ControlHeader& header) const noexcept;
+  Result<bool> readControl(uint64_t dataOffset, uint64_t dataBytes, ControlRecord& record) const noexcept;
 
   uint8_t* data() const noexcept { return data_.data(); }
   uint64_t dataBytes() const noexcept { return data_.byteLength(); }
@@ -95,6 +99,7 @@ class Segment {
   bool writable_ = false;
   bool anonymous_ = false;
   bool ephemeral_ = false;
+  bool reapable_ = false;  // ephemeral, or a member of another segment
   uint32_t slot_ = kNoPeer;
   uint64_t controlAt_ = 0;
   ShmPath path_;

@@ -58,16 +58,39 @@ Result<void> renameOver(const ShmPath& from, const ShmPath& to) noexcept {
   return failure(Status::kBusyName);
 }
 
+// False = the file has no control block that we know.
+Result<bool> readRecord(int fd, const FileFacts& facts, ControlRecord& record) noexcept {
+  if (!facts.regular || facts.size < kControlBytes) return false;
+  auto count = readAt(fd, &record, sizeof record, facts.size - kControlBytes);
+  if (!count) return count.error();
+  const ControlHeader& header = record.header;
+  return *count == sizeof record && memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
+         header.layoutVersion == kLayoutVersion && header.controlBytes == kControlBytes;
+}
+
+Result<bool> isOrphan(const ControlRecord& member, const ShmPath& path) noexcept {
+  auto parent = path.parent();
+  if (!parent) return false;  // renamed by hand: nobody can tell what it belonged to
+  auto opened = openFile(parent->text(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!opened && opened.error().errnum == ENOENT) return true;
+  if (!opened) return opened.error();  // not ours to look at
+  auto facts = factsOf(opened->get());
+  if (!facts) return facts.error();
+  ControlRecord record;
+  auto found = readRecord(opened->get(), *facts, record);
+  if (!found) return found.error();
+  return !*found || memcmp(record.header.segmentId, member.memberOf, sizeof member.memberOf) != 0;
+}
+
 Result<bool> isReapable(int fd, const FileFacts& facts, const ShmPath& path) noexcept {
   if (!facts.regular || facts.owner != geteuid()) return false;
   if (path.isTemporary()) return true;
-  if (facts.size < kControlBytes) return false;
-  ControlHeader header;
-  auto count = readAt(fd, &header, sizeof header, facts.size - kControlBytes);
-  if (!count) return count.error();
-  return *count == sizeof header && memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
-         header.layoutVersion == kLayoutVersion && header.controlBytes == kControlBytes &&
-         (header.flags & kEphemeral) != 0;
+  ControlRecord record;
+  auto found = readRecord(fd, facts, record);
+  if (!found || !*found) return found;
+  if ((record.header.flags & kEphemeral) != 0) return true;
+  if (!record.isMember()) return false;
+  return isOrphan(record, path);
 }
 
 }  // namespace
@@ -95,6 +118,17 @@ Result<ShmPath> ShmPath::temporary() noexcept {
   }
   *at = 0;
   return of(name);
+}
+
+Result<ShmPath> ShmPath::parent() const noexcept {
+  constexpr size_t start = sizeof kDirectory - 1;
+  ShmPath path = *this;
+  for (int component = 0; component < 2; component++) {
+    char* dot = strrchr(path.text_ + start, '.');
+    if (dot == nullptr) return systemError("open", EINVAL);
+    *dot = 0;
+  }
+  return of(path.text_ + start);
 }
 
 bool ShmPath::isTemporary() const noexcept {

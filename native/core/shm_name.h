@@ -24,6 +24,8 @@ class ShmPath {
   const char* text() const noexcept { return text_; }
   bool empty() const noexcept { return text_[0] == 0; }
   bool isTemporary() const noexcept;
+  // Of the segment that a member of this name belongs to; EINVAL if it cannot be a member's.
+  Result<ShmPath> parent() const noexcept;
 
  private:
   char text_[sizeof(kDirectory) + kMaxNameBytes + 1];
@@ -38,8 +40,11 @@ Result<void> unlinkName(const ShmPath& path, const FileFacts* only = nullptr) no
 // Removes the name if no peer of that file lives and the name still means it. `fd` must be open for writing and hold
 // no slot of its own. True = removed.
 Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept;
-// Removes what a crash has left under this name: a temporary name, or an ephemeral segment without peers. False =
-// the name is in use, not ours to judge, or gone already.
+// Removes what a crash has left under this name: a temporary name, or a segment without peers that is ephemeral or an
+// orphan. False = the name is in use, not ours to judge, or gone already.
+//
+// An orphan is a member whose parent's name is gone or means another segment. The parent's name is the member's without
+// its last two components, each with its dot. A segmentId is never given twice, so who is an orphan once remains one.
 Result<bool> reap(const ShmPath& path) noexcept;
 
 }  // namespace ndshm

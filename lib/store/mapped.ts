@@ -1,0 +1,96 @@
+import { type CodedError, stateError } from '../errors';
+import { type Heap, pageBytes, pagesFor } from './heap';
+import { Field, field, isSealed, lengthOf, loadState, type Row, State, stateOf } from './rows';
+import type { SpillFolder } from './spill';
+
+/** The bytes of an object, where this process has them mapped. */
+export interface MappedObject {
+  readonly bytes: Uint8Array;
+  readonly faulted: () => boolean;
+}
+
+interface Known {
+  readonly generation: number;
+  readonly byteLength: number;
+  readonly buffer: WeakRef<ArrayBuffer>;
+  readonly faulted: () => boolean;
+}
+
+/** Maps large objects: each once, for as long as anything refers to what was mapped. */
+export class MappedObjects {
+  readonly #heap: Heap;
+  readonly #spill: () => SpillFolder | undefined;
+  readonly #known = new Map<number, Known>();
+  #sweepAt = 256;
+
+  constructor(heap: Heap, spill: () => SpillFolder | undefined) {
+    this.#heap = heap;
+    this.#spill = spill;
+  }
+
+  /** As this process has it mapped already, or maps it now. Undefined if the object is not, or no more, to be read. */
+  get(row: Row, generation: number): MappedObject | undefined {
+    const known = this.#known.get(row.id);
+    if (known?.generation === generation) {
+      const buffer = known.buffer.deref();
+      if (buffer !== undefined) {
+        if (!isSealed(loadState(row), generation)) return undefined;
+        return { bytes: new Uint8Array(buffer, 0, known.byteLength), faulted: known.faulted };
+      }
+    }
+    const mapped = this.map(row, generation);
+    if (mapped === undefined) return undefined;
+    if (this.#known.size >= this.#sweepAt) this.#sweep();
+    const { bytes, faulted } = mapped;
+    const buffer = new WeakRef(bytes.buffer as ArrayBuffer);
+    this.#known.set(row.id, { generation, byteLength: bytes.byteLength, buffer, faulted });
+    return mapped;
+  }
+
+  /** Maps it for this caller alone. */
+  map(row: Row, generation: number): MappedObject | undefined {
+    for (;;) {
+      const word = loadState(row);
+      if (!isSealed(word, generation)) return undefined;
+      const byteLength = lengthOf(row);
+      if (stateOf(word) === State.spilled) {
+        const file = this.#mapSpilled(row.id, generation, byteLength);
+        if (file !== undefined) return file;
+        if (loadState(row) === word) {
+          throw stateError(
+            'ERR_NDSHM_CORRUPT_OBJECT',
+            `Object ${row.id} was spilled, and its file is not there any more`,
+          );
+        }
+        continue;
+      }
+      const start = field(row, Field.start);
+      const count = pagesFor(byteLength);
+      this.#heap.checkExtent(start, count);
+      // The lease comes first, then another look: whoever deletes or spills it changes the state first and then looks for
+      // leases. So one of the two sees the other.
+      const { pages } = this.#heap;
+      const buffer = pages.map(start * pageBytes, count * pageBytes, { shared: false, leased: true });
+      const now = loadState(row);
+      const isThere = now === word || (isSealed(now, generation) && stateOf(now) !== State.spilled);
+      if (isThere) return { bytes: new Uint8Array(buffer, 0, byteLength), faulted: () => pages.faulted };
+      pages.unmap(buffer);
+    }
+  }
+
+  #mapSpilled(object: number, generation: number, byteLength: number): MappedObject | undefined {
+    const folder = this.#spill();
+    try {
+      const file = folder?.map(object, generation, byteLength);
+      return file && { bytes: new Uint8Array(file.buffer, 0, byteLength), faulted: file.faulted };
+    } catch (error) {
+      if ((error as CodedError).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  #sweep(): void {
+    for (const [id, { buffer }] of this.#known) if (buffer.deref() === undefined) this.#known.delete(id);
+    this.#sweepAt = Math.max(256, 2 * this.#known.size);
+  }
+}

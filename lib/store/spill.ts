@@ -1,0 +1,151 @@
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { createMember } from '../array/create';
+import { beforeReaping, stat } from '../array/directory';
+import { type MappedFile, mapFile } from '../array/map-file';
+import { open } from '../array/open';
+import type { SharedArray } from '../array/shared-array';
+import { binding } from '../binding';
+import { type CodedError, stateError } from '../errors';
+
+// Objects that were put on disk: a folder for each store, a file for each object. The folder's name says which store of
+// which /dev/shm of which boot, so that whoever comes later knows whether it is still anybody's.
+const folderPattern = /^ndshm-[0-9a-f]{8}-[0-9a-f]+-([0-9a-f]{32})-(.+)$/;
+const filePattern = /^\d+\.\d+$/;
+const label = 'spill.0';
+const sliceBytes = 2 ** 23;
+
+function folderName(id: string, name: string): string {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').slice(0, 8);
+  return `ndshm-${boot}-${statSync(binding.layout.directory).dev.toString(16)}-${id}-${name}`;
+}
+
+/** Where a store puts the objects that do not fit into memory. */
+export class SpillFolder {
+  private constructor(readonly path: string) {}
+
+  /** The store's folder, as whoever made the store said; undefined = it has none. */
+  static of(parent: SharedArray): SpillFolder | undefined {
+    const path = pathIn(`${parent.name}.${label}`);
+    return path === undefined ? undefined : new SpillFolder(path);
+  }
+
+  /** Makes the store's folder in `directory`, and removes what stores that have ended left there. */
+  static make(parent: SharedArray, id: string, directory: string): SpillFolder {
+    removeOrphans(directory);
+    const path = join(directory, folderName(id, parent.name as string));
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const bytes = Buffer.from(path);
+    // A member, so that gc() finds the folder when the store has died.
+    createMember(parent, label, {
+      shape: bytes.length,
+      dtype: 'uint8',
+      ifExists: 'replace',
+      init: (array) => array.copyFrom(bytes),
+    }).close();
+    return new SpillFolder(path);
+  }
+
+  #file(object: number, generation: number): string {
+    return join(this.path, `${object}.${generation}`);
+  }
+
+  *write(object: number, generation: number, bytes: Uint8Array): Generator<void> {
+    const flags = constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY | constants.O_NOFOLLOW;
+    const fd = openSync(this.#file(object, generation), flags, 0o600);
+    try {
+      for (let at = 0; at < bytes.byteLength; ) {
+        if (at > 0) yield;
+        at += writeSync(fd, bytes, at, Math.min(sliceBytes, bytes.byteLength - at));
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** The object, mapped from disk: read when it is looked at. */
+  map(object: number, generation: number, byteLength: number): MappedFile {
+    return mapFile(this.#file(object, generation), byteLength);
+  }
+
+  remove(object: number, generation: number): void {
+    try {
+      unlinkSync(this.#file(object, generation));
+    } catch (error) {
+      if ((error as CodedError).code !== 'ENOENT') throw error;
+    }
+  }
+}
+
+function pathIn(member: string): string | undefined {
+  let array: SharedArray;
+  try {
+    array = open(member);
+  } catch (error) {
+    if ((error as CodedError).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return Buffer.from(array.data as Uint8Array).toString();
+  } finally {
+    array.close();
+  }
+}
+
+/** Only what is named as a store's folder, and in it only what is named as its files: the path may be anybody's words. */
+function removeFolder(path: string): void {
+  if (!folderPattern.test(path.slice(path.lastIndexOf('/') + 1))) return;
+  try {
+    for (const file of readdirSync(path)) if (filePattern.test(file)) rmSync(join(path, file));
+    rmdirSync(path);
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EACCES', 'EPERM'].includes((error as CodedError).code)) throw error;
+  }
+}
+
+function removeOrphans(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  for (const folder of readdirSync(directory)) {
+    const [, id, name] = folderPattern.exec(folder) ?? [];
+    if (id === undefined || name === undefined || folder !== folderName(id, name)) continue;
+    if (idOf(name) !== id) removeFolder(join(directory, folder));
+  }
+}
+
+function idOf(name: string): string | null {
+  try {
+    return stat(name).id;
+  } catch {
+    return null;
+  }
+}
+
+beforeReaping((name) => {
+  if (!name.endsWith(`.${label}`)) return undefined;
+  try {
+    const path = pathIn(name);
+    return path === undefined ? undefined : () => removeFolder(path);
+  } catch {
+    return undefined; // not a member of ours after all
+  }
+});
+
+export const spillError = (cause: unknown, path: string): Error =>
+  Object.assign(
+    stateError('ERR_NDSHM_CAPACITY', `The store is full, and cannot spill to '${path}': ${String(cause)}`),
+    {
+      cause,
+    },
+  );
