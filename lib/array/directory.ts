@@ -186,7 +186,8 @@ export function beforeReaping(look: BeforeReaping): void {
   lookers.push(look);
 }
 
-function reap(name: string): boolean {
+/** Removes one of the names that gc() removes; whether it was one. */
+export function reap(name: string): boolean {
   const after = lookers.map((look) => look(name));
   if (binding.reap(name) !== true) return false;
   for (const each of after) each?.();

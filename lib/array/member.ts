@@ -1,6 +1,7 @@
 import { binding } from '../binding';
 import { failureError, rangeError, typeError } from '../errors';
 import { checkName } from '../options';
+import { reap } from './directory';
 import type { NpyHeader } from './npy';
 import { checkExtent, headerOf, type OpenedFile } from './segment-file';
 import { SharedArray } from './shared-array';
@@ -48,4 +49,4 @@ export function describeMember(file: OpenedFile, name: string): MemberFile {
 }
 
 /** Takes the name away if it is that of an orphan; whether it was. */
-export const removeOrphan = (name: string): boolean => binding.reap(name) === true;
+export const removeOrphan = (name: string): boolean => reap(name);

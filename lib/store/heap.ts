@@ -78,6 +78,8 @@ export class Heap {
   readonly #forgetExit: () => void;
   /** What this process is making. */
   readonly #making = new Set<number>();
+  /** What this process is spilling. */
+  readonly #spilling = new Set<number>();
   #closed = false;
 
   constructor(name: string, spec: HeapSpec, options: NamedOptions) {
@@ -93,12 +95,13 @@ export class Heap {
         parameters,
         size: () => ({ words: stateWords }),
         init: (words, capacity) => extentsOf(words, capacity as number).rebuild([]),
-        isAlive: (words) => Atomics.load(words, Word.ended) === 0,
+        isAlive: (words) => words.length !== stateWords || Atomics.load(words, Word.ended) === 0,
       },
       options,
     );
     try {
       const { words, parameters: found, array } = this.state;
+      if (words.length !== stateWords) throw this.#corrupt();
       const [capacityPages] = found as [number];
       const attachment = SharedArray.attachmentOf(array);
       this.id = attachment.id as string;
@@ -151,8 +154,12 @@ export class Heap {
   /** The words may hold anything: throws unless these pages lie within the reservoir. */
   checkExtent(start: number, pages: number): void {
     if (start < 0 || pages < 1 || start + pages > this.extents.totalPages) {
-      throw stateError('ERR_NDSHM_CONTROL_CORRUPT', `'${this.name}' has been overwritten; make it anew`);
+      throw this.#corrupt();
     }
+  }
+
+  #corrupt(): Error {
+    return stateError('ERR_NDSHM_CONTROL_CORRUPT', `'${this.name}' has been overwritten; make it anew`);
   }
 
   // ---- making: each call under the lock by itself ----
@@ -238,10 +245,11 @@ export class Heap {
     this.state.changes.notify();
   }
 
+  /** Its pages may still be written to: by a draft that nobody closed, or by a thread that prefaults them. */
   #abandon(row: Row): void {
     this.#spec.discard?.(row);
-    if (this.isMapped(row)) this.retire(row);
-    else this.drop(row, false);
+    setField(row, Field.partial, 1);
+    this.retire(row);
   }
 
   // ---- under the lock ----
@@ -257,13 +265,13 @@ export class Heap {
     if (!this.extents.give({ start, pages, warm: false })) this.extents.usedPages -= pages;
   }
 
-  /** The pages of a row that has been given up; which row, its state says to nobody any more. */
-  drop(row: Row, whole: boolean): void {
+  /** Gives a row up whose pages nobody looks at. */
+  drop(row: Row): void {
     this.#making.delete(row.id);
     const extent = { start: field(row, Field.start), pages: field(row, Field.pages) };
     if (extent.pages > 0) {
       this.checkExtent(extent.start, extent.pages);
-      if (whole) this.release(extent);
+      if (field(row, Field.partial) === 0) this.release(extent);
       else this.giveUp(extent);
     }
     this.rows.free(row);
@@ -274,12 +282,30 @@ export class Heap {
     this.#making.delete(row.id);
     setState(row, generationOf(loadState(row)), State.limbo);
     // Readers lease first and look at the state then: whoever leases from now on lets go again.
-    if (this.#isLeased(row)) {
+    if (this.isMapped(row)) {
       setField(row, Field.next, Atomics.load(this.state.words, Word.limbo));
       Atomics.store(this.state.words, Word.limbo, row.id + 1);
     } else {
-      this.drop(row, true);
+      this.drop(row);
     }
+  }
+
+  /** It stays readable meanwhile. */
+  beginSpilling(row: Row): void {
+    const { slot, generation } = this.state.me;
+    setField(row, Field.ownerSlot, slot);
+    setField(row, Field.ownerGeneration, generation | 0);
+    setState(row, generationOf(loadState(row)), State.spilling);
+    this.#spilling.add(row.id);
+  }
+
+  /** It is live again; false if it has been deleted meanwhile. */
+  endSpilling(row: Row): boolean {
+    if (!this.#spilling.delete(row.id)) return false;
+    const word = loadState(row);
+    if (stateOf(word) !== State.spilling) return false;
+    setState(row, generationOf(word), State.live);
+    return true;
   }
 
   /** Ends what has no pages of the heap's, but something that discard() takes away. */
@@ -325,7 +351,7 @@ export class Heap {
         setField(row, Field.next, left);
         left = row.id + 1;
       } else {
-        this.drop(row, true);
+        this.drop(row);
         reclaimed = true;
       }
     }
@@ -347,12 +373,8 @@ export class Heap {
       const state = stateOf(word);
       if (state !== State.making && state !== State.spilling) continue;
       if (!this.state.isDead(ownerOf(row))) continue;
-      if (state === State.spilling) {
-        setState(row, generationOf(word), State.live);
-      } else {
-        this.#spec.discard?.(row);
-        this.drop(row, false);
-      }
+      if (state === State.spilling) setState(row, generationOf(word), State.live);
+      else this.#abandon(row);
     }
     this.state.changes.notify();
   }
@@ -416,6 +438,7 @@ export class Heap {
   #leave(): void {
     this.state.quietly(() => {
       for (const id of this.#making) this.#abandon(this.rows.row(id) as Row);
+      for (const id of this.#spilling) this.endSpilling(this.rows.row(id) as Row);
       this.#writers.setMine(0);
     });
     this.state.changes.notify();

@@ -33,7 +33,8 @@ export class MappedObjects {
     const known = this.#known.get(row.id);
     if (known?.generation === generation) {
       const buffer = known.buffer.deref();
-      if (buffer !== undefined) {
+      // Of length 0: the caller has moved it elsewhere (transfer).
+      if (buffer !== undefined && buffer.byteLength > 0) {
         if (!isSealed(loadState(row), generation)) return undefined;
         return { bytes: new Uint8Array(buffer, 0, known.byteLength), faulted: known.faulted };
       }

@@ -3,7 +3,7 @@ import { bytesInWords, type CodedError, stateError } from '../errors';
 import type { Extent } from './extents';
 import { type Heap, pageBytes, pagesFor } from './heap';
 import { Field, field, generationOf, lengthOf, loadState, type Row, State, setField, setState, stateOf } from './rows';
-import { type SpillFolder, spillError } from './spill';
+import { removeFile, type SpillFolder, spillError } from './spill';
 
 /** A row of this process's making, and its pages. */
 export interface Claim {
@@ -65,38 +65,37 @@ export class Room {
     const generation = generationOf(loadState(row));
     const start = field(row, Field.start);
     const byteLength = lengthOf(row);
-    let written = false;
     const buffer = pages.map(start * pageBytes, pagesFor(byteLength) * pageBytes, { shared: false, leased: false });
+    let file: string | undefined;
     try {
-      yield* folder.write(row.id, generation, new Uint8Array(buffer, 0, byteLength));
-      written = true;
+      file = yield* folder.write(row.id, generation, new Uint8Array(buffer, 0, byteLength));
     } catch (cause) {
       throw spillError(cause, folder.path);
     } finally {
       pages.unmap(buffer);
-      if (!state.closed && !state.quietly(() => this.#endSpilling(row, generation, written))) {
-        folder.remove(row.id, generation);
-      }
+      // After close() it is live again already.
+      const kept = !state.closed && state.quietly(() => this.#endSpilling(row, generation, folder, file));
+      if (!kept && file !== undefined) removeFile(file);
     }
     return true;
   }
 
   /** Under the lock. Whether it is on disk from now on: it may have been deleted, or leased, meanwhile. */
-  #endSpilling(row: Row, generation: number, written: boolean): boolean {
-    const word = loadState(row);
-    if (generationOf(word) !== generation || stateOf(word) !== State.spilling) return false;
+  #endSpilling(row: Row, generation: number, folder: SpillFolder, file: string | undefined): boolean {
+    if (!this.#heap.endSpilling(row)) return false;
+    if (file === undefined) return false;
+    folder.keep(file, row.id, generation);
     const extent = { start: field(row, Field.start), pages: field(row, Field.pages) };
     // Readers lease first and look at the state then.
-    if (written) {
-      setState(row, generation, State.spilled);
-      if (!this.#heap.isMapped(row)) {
-        setField(row, Field.pages, 0); // from here on they are nobody's, whoever dies
-        this.#heap.release(extent);
-        return true;
-      }
+    setState(row, generation, State.spilled);
+    if (this.#heap.isMapped(row)) {
+      setState(row, generation, State.live);
+      folder.remove(row.id, generation);
+      return false;
     }
-    setState(row, generation, State.live);
-    return false;
+    setField(row, Field.pages, 0); // from here on they are nobody's, whoever dies
+    this.#heap.release(extent);
+    return true;
   }
 
   /** Under the lock: it is being spilled from now on. */
@@ -113,9 +112,7 @@ export class Room {
       age = unused;
     }
     if (oldest === undefined) return undefined;
-    setField(oldest, Field.ownerSlot, state.me.slot);
-    setField(oldest, Field.ownerGeneration, state.me.generation | 0);
-    setState(oldest, generationOf(loadState(oldest)), State.spilling);
+    this.#heap.beginSpilling(oldest);
     return oldest;
   }
 
@@ -142,7 +139,11 @@ export class Room {
       } catch {
         return; // no room for what is a favour: the next put will say so, if it has to
       } finally {
-        if (!this.#heap.closed) state.quietly(() => this.#heap.drop(row, filled));
+        // After close() its pages wait for the thread to end, as for a reader.
+        if (!this.#heap.closed) {
+          if (filled) state.quietly(() => this.#heap.drop(row));
+          else this.#heap.abandon(row);
+        }
       }
     }
   }

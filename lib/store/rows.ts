@@ -49,6 +49,8 @@ export const Field = {
   lastUse: 8,
   pid: 9,
   createdAtSeconds: 10,
+  /** 1 = some of its pages may be missing. */
+  partial: 11,
 } as const;
 export const rowWords = 16;
 export const rowBytes = 4 * rowWords;
@@ -195,6 +197,7 @@ export class Rows {
     rows[row.at + Field.ownerGeneration] = owner.generation | 0;
     rows[row.at + Field.pid] = process.pid;
     rows[row.at + Field.pages] = 0;
+    rows[row.at + Field.partial] = 0;
     rows[row.at + Field.lengthLow] = 0;
     rows[row.at + Field.lengthHigh] = 0;
     setState(row, generationOf(rows[row.at] as number), State.making);

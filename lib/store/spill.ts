@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -5,6 +6,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statSync,
@@ -15,17 +17,19 @@ import { join } from 'node:path';
 import { createMember } from '../array/create';
 import { beforeReaping, stat } from '../array/directory';
 import { type MappedFile, mapFile } from '../array/map-file';
-import { open } from '../array/open';
+import { describeMember, membership } from '../array/member';
+import { isOpened, openFile } from '../array/segment-file';
 import type { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
-import { type CodedError, stateError } from '../errors';
+import { type CodedError, failureError, hasErrno, stateError } from '../errors';
 
 // Objects that were put on disk: a folder for each store, a file for each object. The folder's name says which store of
 // which /dev/shm of which boot, so that whoever comes later knows whether it is still anybody's.
 const folderPattern = /^ndshm-[0-9a-f]{8}-[0-9a-f]+-([0-9a-f]{32})-(.+)$/;
-const filePattern = /^\d+\.\d+$/;
+const filePattern = /^\d+\.\d+(\.[0-9a-f]{16})?$/;
 const label = 'spill.0';
 const sliceBytes = 2 ** 23;
+const longestPath = 4096;
 
 function folderName(id: string, name: string): string {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').slice(0, 8);
@@ -38,8 +42,10 @@ export class SpillFolder {
 
   /** The store's folder, as whoever made the store said; undefined = it has none. */
   static of(parent: SharedArray): SpillFolder | undefined {
-    const path = pathIn(`${parent.name}.${label}`);
-    return path === undefined ? undefined : new SpillFolder(path);
+    const { name, memberOf } = membership(parent, label);
+    const note = readNote(name);
+    // What an earlier store of the name has left is not this one's.
+    return note?.memberOf === memberOf ? new SpillFolder(note.path) : undefined;
   }
 
   /** Makes the store's folder in `directory`, and removes what stores that have ended left there. */
@@ -62,17 +68,26 @@ export class SpillFolder {
     return join(this.path, `${object}.${generation}`);
   }
 
-  *write(object: number, generation: number, bytes: Uint8Array): Generator<void> {
-    const flags = constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY | constants.O_NOFOLLOW;
-    const fd = openSync(this.#file(object, generation), flags, 0o600);
+  /** Writes to a file that nobody looks for, until keep(); returns its path. */
+  *write(object: number, generation: number, bytes: Uint8Array): Generator<void, string> {
+    const path = `${this.#file(object, generation)}.${randomBytes(8).toString('hex')}`;
+    const fd = openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
+    let written = false;
     try {
       for (let at = 0; at < bytes.byteLength; ) {
         if (at > 0) yield;
         at += writeSync(fd, bytes, at, Math.min(sliceBytes, bytes.byteLength - at));
       }
+      written = true;
+      return path;
     } finally {
       closeSync(fd);
+      if (!written) removeFile(path);
     }
+  }
+
+  keep(path: string, object: number, generation: number): void {
+    renameSync(path, this.#file(object, generation));
   }
 
   /** The object, mapped from disk: read when it is looked at. */
@@ -81,26 +96,33 @@ export class SpillFolder {
   }
 
   remove(object: number, generation: number): void {
-    try {
-      unlinkSync(this.#file(object, generation));
-    } catch (error) {
-      if ((error as CodedError).code !== 'ENOENT') throw error;
-    }
+    removeFile(this.#file(object, generation));
   }
 }
 
-function pathIn(member: string): string | undefined {
-  let array: SharedArray;
+/** What cannot be removed goes with the folder. */
+export function removeFile(path: string): void {
   try {
-    array = open(member);
-  } catch (error) {
-    if ((error as CodedError).code === 'ENOENT') return undefined;
-    throw error;
+    unlinkSync(path);
+  } catch {
+    // Gone already, or the folder is not what it was: nothing that concerns the store's objects.
+  }
+}
+
+/** What the member that names the folder says; undefined if there is none. */
+function readNote(name: string): { readonly path: string; readonly memberOf: string | null } | undefined {
+  const file = openFile(name, false);
+  if (!isOpened(file)) {
+    if (hasErrno(file, 'ENOENT')) return undefined;
+    throw failureError(file, { directory: binding.layout.directory, name });
   }
   try {
-    return Buffer.from(array.data as Uint8Array).toString();
+    const { header, memberOf } = describeMember(file, name);
+    const path = Buffer.alloc(Math.min(header.dataBytes, longestPath));
+    file.segment.read(path, header.dataOffset);
+    return { path: path.toString(), memberOf };
   } finally {
-    array.close();
+    file.segment.close(null);
   }
 }
 
@@ -135,8 +157,8 @@ function idOf(name: string): string | null {
 beforeReaping((name) => {
   if (!name.endsWith(`.${label}`)) return undefined;
   try {
-    const path = pathIn(name);
-    return path === undefined ? undefined : () => removeFolder(path);
+    const note = readNote(name);
+    return note === undefined ? undefined : () => removeFolder(note.path);
   } catch {
     return undefined; // not a member of ours after all
   }

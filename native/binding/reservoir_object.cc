@@ -29,21 +29,29 @@ class PrefaultJob : public Job {
   }
   // The handle may be gone by now.
   ~PrefaultJob() override {
-    reservoir_.endPrefault();
+    end();
     reservoir_.release();
   }
   void run(const StopFlag& /*stop*/) noexcept override { outcome_ = reservoir_.prefault(offset_, byteLength_); }
   // A job is stopped only by the environment's end, and that is the reservoir's, too.
   void disturb() noexcept override { reservoir_.stopPrefaults(); }
-  void settle(napi_env env) override { handle_.prefaulted(number_, toOutcome(env, outcome_)); }
+  void settle(napi_env env) override {
+    end();  // first: whoever is told may use the pages at once
+    handle_.prefaulted(number_, toOutcome(env, outcome_));
+  }
 
  private:
+  void end() noexcept {
+    if (!std::exchange(ended_, true)) reservoir_.endPrefault(offset_);
+  }
+
   ReservoirObject& handle_;
   Reservoir& reservoir_;
   double number_;
   uint64_t offset_;
   uint64_t byteLength_;
   Result<void> outcome_;
+  bool ended_ = false;
 };
 
 Napi::Function ReservoirObject::define(Napi::Env env) {
@@ -89,7 +97,7 @@ Napi::Value ReservoirObject::write(const Napi::CallbackInfo& info) {
 // prefault(number, offset, byteLength)
 Napi::Value ReservoirObject::prefault(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto begun = reservoir_->beginPrefault();
+  auto begun = reservoir_->beginPrefault(toUnsigned(info[1]), toUnsigned(info[2]));
   if (!begun) return toFailure(env, begun.error());
   auto* job = new PrefaultJob(*this, *reservoir_, info[0].As<Napi::Number>().DoubleValue(), toUnsigned(info[1]),
                               toUnsigned(info[2]));

@@ -88,12 +88,13 @@ Result<void> Reservoir::punch(uint64_t offset, uint64_t byteLength) noexcept {
   return punchPages(fd_.get(), dataOffset_ + offset, byteLength);
 }
 
-Result<void> Reservoir::beginPrefault() noexcept {
+Result<void> Reservoir::beginPrefault(uint64_t offset, uint64_t byteLength) noexcept {
   auto writer = writable();
   if (!writer) return writer.error();
-  users_++;
-  return {};
+  return lease(offset / kPageBytes, byteLength / kPageBytes);
 }
+
+void Reservoir::endPrefault(uint64_t offset) noexcept { endLease(offset / kPageBytes); }
 
 Result<void> Reservoir::prefault(uint64_t offset, uint64_t byteLength) noexcept {
   auto whole = checkFile(offset + byteLength);

@@ -49,11 +49,11 @@ class Reservoir {
   Result<void> write(uint64_t offset, const uint8_t* source, uint64_t byteLength) noexcept;
   Result<void> punch(uint64_t offset, uint64_t byteLength) noexcept;
 
-  // fill() with zeros for another thread, between beginPrefault() and endPrefault() on this one. ECANCELED soon after
-  // stopPrefaults() or close().
-  Result<void> beginPrefault() noexcept;
+  // fill() with zeros for another thread, between beginPrefault() and endPrefault() on this one, when the range is leased:
+  // whoever gives it to others meanwhile finds that out. ECANCELED soon after stopPrefaults() or close().
+  Result<void> beginPrefault(uint64_t offset, uint64_t byteLength) noexcept;
   Result<void> prefault(uint64_t offset, uint64_t byteLength) noexcept;
-  void endPrefault() noexcept { letGo(); }
+  void endPrefault(uint64_t offset) noexcept;
   void stopPrefaults() noexcept { stopped_.store(1, std::memory_order_relaxed); }
 
   // `shared`: writable for everybody; else private, as a mode 'r' array is mapped. `leased`: isLeased() for everybody,
