@@ -10,8 +10,10 @@ import * as freshPages from './fresh-pages.mjs';
 import * as handover from './handover.mjs';
 import * as locks from './locks.mjs';
 import * as memory from './memory.mjs';
+import * as objects from './objects.mjs';
 import * as readers from './readers.mjs';
 import * as recovery from './recovery.mjs';
+import * as store from './store.mjs';
 import { describeMachine } from './support/machine.mjs';
 import { killAll } from './support/processes.mjs';
 import { detailTable, judge, tableOf } from './support/report.mjs';
@@ -29,6 +31,8 @@ const claims = {
   'event-loop': eventLoop,
   handover,
   recovery,
+  store,
+  objects,
 };
 
 const { values: options } = parseArgs({

@@ -1,7 +1,7 @@
 // Fills fresh pages in one of several ways; prints the time to fill and the time to visit each page once, in seconds.
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { create, fromArray } from 'ndshm';
+import { leaveTouchedMemory } from '../support/fresh-memory.mjs';
 import { median } from '../support/statistics.mjs';
 
 const { way, name, bytes, repeats, entry } = JSON.parse(process.argv[2]);
@@ -32,17 +32,6 @@ const fillers = {
 const shm = entry === undefined ? undefined : createRequire(import.meta.url)(entry);
 const { fill, drop, dataOf } = fillers[way];
 
-// A page that lay free for some seconds may have gone back to the host of a virtual machine, and its next first touch
-// costs ten times more. This leaves as much memory free that was touched just now.
-function warmUp() {
-  const { O_RDWR } = constants;
-  const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
-  const fd = openSync('/dev/shm', O_TMPFILE | O_RDWR, 0o600);
-  const all = new Uint8Array(source.buffer);
-  for (let done = 0; done < bytes; ) done += writeSync(fd, all, done, bytes - done, done);
-  closeSync(fd);
-}
-
 function touchEachPage(data) {
   for (let n = 0; n < length; n += 512) data[n] += 0;
 }
@@ -50,7 +39,7 @@ function touchEachPage(data) {
 const fills = [];
 const touches = [];
 for (let n = 0; n < repeats; n++) {
-  warmUp();
+  leaveTouchedMemory(bytes);
   const start = performance.now();
   const made = fill();
   const filled = performance.now();

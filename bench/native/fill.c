@@ -3,8 +3,8 @@
 //   (b) the file is mapped MAP_SHARED read-write in this process and holds the data (or zeros)?
 //
 // build:  cc -O2 -pthread -o /tmp/fill bench/native/fill.c
-// run:    /tmp/fill [--json] [--reps=N] [--only=TEXT] [--rest=SECONDS] [--dir=/dev/shm] [SIZE ...]
-//         SIZE takes K, M, G; the default is 80M 1600M. --only keeps the ways whose name holds TEXT.
+// run:    /tmp/fill [--json] [--reps=N] [--only=TEXT;TEXT] [--rest=SECONDS] [--dir=/dev/shm] [SIZE ...]
+//         SIZE takes K, M, G; the default is 80M 1600M. --only keeps the ways whose name holds a TEXT.
 //         --rest waits before each fill, to see what memory costs that has gone back to the host.
 //         /tmp/fill --full --dir=/some/tiny/tmpfs 32M     what each way answers when the tmpfs is full
 //
@@ -606,7 +606,13 @@ static double parallel_factor(void) {
 }
 
 static bool chosen(const struct way *way, const char *only) {
-  return way->kind == LIMIT || !only || strstr(way->name, only);
+  if (way->kind == LIMIT || !only) return true;
+  for (const char *part = only;; part++) {
+    size_t length = strcspn(part, ";");
+    if (memmem(way->name, strlen(way->name), part, length)) return true;
+    part += length;
+    if (!*part) return false;
+  }
 }
 
 static void size_name(size_t size, char *name, size_t room) {

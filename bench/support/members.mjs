@@ -14,9 +14,9 @@ export function startMemberOn(processors, file, part) {
   return fork(measured(file), [JSON.stringify(part)], options);
 }
 
-/** Sends a request to a member and gives its answer; fails if the member dies instead. */
-export async function ask(child, request) {
-  child.send(request);
+/** Sends a request to a member, with what it needs to know, and gives its answer; fails if the member dies instead. */
+export async function ask(child, request, ...args) {
+  child.send([request, ...args]);
   const answered = new AbortController();
   const limit = AbortSignal.any([answered.signal, AbortSignal.timeout(5 * 60_000)]);
   const died = once(child, 'exit', { signal: limit }).then(() => {
@@ -33,7 +33,7 @@ export async function ask(child, request) {
 
 /** In a member: answers each request by the function of its name. */
 export function answer(functions) {
-  process.on('message', async (request) => process.send((await functions[request]()) ?? 'done'));
+  process.on('message', async ([request, ...args]) => process.send((await functions[request](...args)) ?? 'done'));
   process.on('disconnect', () => process.exit());
 }
 

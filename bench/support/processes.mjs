@@ -1,18 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { medians } from './statistics.mjs';
 
-const running = new Set();
+const running = new Map();
 
 export function killAll() {
-  for (const child of running) child.kill('SIGKILL');
+  for (const [child, signal] of running) child.kill(signal);
 }
 
-/** Runs a program to its end. Its standard error is shown only if it fails. */
-export async function run(command, args, { timeoutMs = 40 * 60_000, ...options } = {}) {
+/**
+ * Runs a program to its end. Its standard error is shown only if it fails. `endBy` is the signal that ends it before its
+ * time: another than SIGKILL for a program that has others to end.
+ */
+export async function run(command, args, { timeoutMs = 40 * 60_000, endBy = 'SIGKILL', ...options } = {}) {
   const child = spawn(command, args.map(String), { stdio: ['ignore', 'pipe', 'pipe'], ...options });
-  running.add(child);
-  const limit = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  running.set(child, endBy);
+  const limit = setTimeout(() => child.kill(endBy), timeoutMs);
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) {
     child[stream].setEncoding('utf8').on('data', (text) => {
@@ -58,4 +62,10 @@ export async function takeTurns(contestants, rounds, progress) {
     }
   }
   return results;
+}
+
+/** takeTurns() of contestants that go by keys: for each key the medians of what all its processes gave. */
+export async function mediansOfTurns(contestants, rounds, progress) {
+  const results = await takeTurns(Object.values(contestants), rounds, progress);
+  return Object.fromEntries(Object.keys(contestants).map((key, n) => [key, medians(results[n])]));
 }

@@ -5,3 +5,11 @@ export function quantile(values, q) {
 }
 
 export const median = (values) => quantile(values, 0.5);
+
+/** Results of the same shape made one, of the median of each number; undefined if there are none. */
+export function medians(results) {
+  if (results.length === 0) return undefined;
+  const [one] = results;
+  if (typeof one === 'number') return median(results);
+  return Object.fromEntries(Object.keys(one).map((key) => [key, medians(results.map((each) => each[key]))]));
+}

@@ -23,13 +23,16 @@ export function compileC(name) {
   return compiled.get(name);
 }
 
-async function searchPython() {
+const programThatNames = (modules) => `
+import json, platform
+from importlib.metadata import version
+import ${modules.join(', ')}
+print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in ${JSON.stringify(modules)}}}))`;
+
+async function searchPython(modules) {
   const candidates = [process.env.NDSHM_PYTHON, resolve(bench, '../.venv/bin/python'), 'python3'];
   for (const candidate of candidates.filter(Boolean)) {
-    const found = await runJson(candidate, [
-      '-c',
-      'import json, platform, numpy; print(json.dumps({"python": platform.python_version(), "numpy": numpy.__version__}))',
-    ]).catch(() => undefined);
+    const found = await runJson(candidate, ['-c', programThatNames(modules)]).catch(() => undefined);
     if (found !== undefined) return { command: candidate, ...found };
   }
   return undefined;
@@ -38,15 +41,32 @@ async function searchPython() {
 let python;
 /** A Python with numpy; undefined if there is none. */
 export function findPython() {
-  python ??= searchPython();
+  python ??= searchPython(['numpy']);
   return python;
 }
 
-/** Runs a Python file of bench/measured; it prints one JSON value. */
-export async function runPython(file, args) {
-  const { command } = await findPython();
-  return runJson(command, [join(bench, 'measured', file), JSON.stringify(args)]);
+let ray;
+/** A Python with numpy and Ray; undefined if there is none. */
+export function findRay() {
+  ray ??= searchPython(['numpy', 'ray']);
+  return ray;
 }
+
+/** With its version, if it is here. */
+export const nameOfRay = async () => ['Ray', (await findRay())?.ray].filter(Boolean).join(' ');
+
+/** Why there is nothing to compare with Ray; undefined if there is. */
+export const noRay = async () => ((await findRay()) === undefined ? 'not installed: pip install ray' : undefined);
+
+async function runWith({ command }, file, args, options) {
+  return runJson(command, ['-B', join(bench, 'measured', file), JSON.stringify(args)], options);
+}
+
+/** Runs a Python file of bench/measured; it prints one JSON value. */
+export const runPython = async (file, args) => runWith(await findPython(), file, args);
+
+/** The same by a Python that has Ray, which ends its daemons when it is told to end. */
+export const runRay = async (file, args) => runWith(await findRay(), file, args, { endBy: 'SIGTERM' });
 
 // Both peers compile on installation, and both ask for a C++ older than Node's own headers do.
 async function installPeer(name) {

@@ -1,7 +1,7 @@
 import type { DType } from '../array/dtype';
 import { excerpt } from '../array/excerpt';
 import type { Order } from '../array/shape';
-import type { SharedArray } from '../array/shared-array';
+import { SharedArray } from '../array/shared-array';
 import { stateError } from '../errors';
 import type { Encoded } from './encode';
 import { type Heap, pageBytes, pagesFor } from './heap';
@@ -69,7 +69,7 @@ export class Draft<D extends DType = DType> {
   seal(): ObjectRef {
     if (this.#state !== 'open') throw stateError('ERR_NDSHM_CLOSED', `The draft was ${this.#state} before`);
     this.#heap.check();
-    this.array.data; // throws if it was truncated
+    SharedArray.attachmentOf(this.array).check();
     this.#finish('sealed');
     this.#heap.pages.write(this.#start, this.#layout.head);
     this.#end.publish(this.#row, this.#layout.byteLength);

@@ -146,7 +146,7 @@ class Walk {
     if (types.isArrayBuffer(value)) return ['ArrayBuffer', this.#buffer(new Uint8Array(value))];
     if (value instanceof SharedArray) return this.#sharedArray(value);
     if (types.isBoxedPrimitive(value)) {
-      const primitive: unknown = value.valueOf();
+      const primitive = unboxed(value);
       return ['Boxed', this.part(primitive, {}, 0, within, 0)];
     }
     if (isArrowTable(value)) return ['Arrow', this.#buffer(tableToBytes(value))];
@@ -191,6 +191,15 @@ class Walk {
   }
 }
 
+/** Not by its own valueOf(), which may be anything. */
+function unboxed(value: object): unknown {
+  if (types.isNumberObject(value)) return Number.prototype.valueOf.call(value);
+  if (types.isStringObject(value)) return String.prototype.valueOf.call(value);
+  if (types.isBooleanObject(value)) return Boolean.prototype.valueOf.call(value);
+  if (types.isBigIntObject(value)) return BigInt.prototype.valueOf.call(value);
+  return Symbol.prototype.valueOf.call(value as unknown as symbol);
+}
+
 function viewParts(view: ArrayBufferView, buffer: number): unknown[] {
   return [Buffer.isBuffer(view) ? 'Buffer' : (view as Uint8Array)[Symbol.toStringTag], buffer];
 }
@@ -227,14 +236,14 @@ function fillEntries(walk: Walk, open: Open): void {
 }
 
 function fillMap(walk: Walk, open: Open): void {
-  for (const [key, value] of [...(open.source as Map<unknown, unknown>)]) {
+  for (const [key, value] of open.source as Map<unknown, unknown>) {
     append(walk, open, key);
     append(walk, open, value);
   }
 }
 
 function fillSet(walk: Walk, open: Open): void {
-  for (const value of [...(open.source as Set<unknown>)]) append(walk, open, value);
+  for (const value of open.source as Set<unknown>) append(walk, open, value);
 }
 
 /** As structured clone keeps them: a name of its own, message and stack, and the cause. */

@@ -5,6 +5,7 @@ const { once } = require('node:events');
 const { truncateSync } = require('node:fs');
 const { isMainThread, threadId, Worker } = require('node:worker_threads');
 const ndshm = require('ndshm');
+const { Reservoir } = require('../../dist/array/reservoir');
 
 const prefix = `ndshm-exercise-${process.pid}-${threadId}`;
 let count = 0;
@@ -59,6 +60,38 @@ function manyPeers() {
   assert.equal(arrays.length, 256);
   assert.equal(ndshm.stat(name).peers.length, 256);
   for (const array of arrays) array.close();
+}
+
+// Ranges that are mapped, leased, dropped, lost; prefaulting that ends, and that is still going on when the thread ends.
+async function reservoirs() {
+  const parent = ndshm.create(freshName(), { shape: 1, ephemeral: true });
+  const open = () => Reservoir.openOrCreate(parent, 'pages.0', 2 ** 30);
+  const [one, other] = [open(), open()];
+  const source = new Uint8Array(2 ** 25 + 5).fill(3);
+  const byteLength = 2 ** 25 + 4096;
+  one.fill(0, byteLength, source);
+  for (const count of [1, 4097, 2 ** 21 + 7, 2 ** 23 + 7]) one.write(count, source.subarray(1, count));
+  const how = { shared: false, leased: true };
+  const buffers = Array.from({ length: 40 }, (_, n) => one.map((n % 20) * 4096, 4096, how));
+  assert.equal(new Uint8Array(buffers[0])[7], 3);
+  for (const buffer of buffers.slice(0, 30)) one.unmap(buffer);
+  assert.equal(other.isLeased(0, 20 * 4096), true);
+  const settled = one.prefault(2 ** 26, 2 ** 24);
+  const given = assert.rejects(other.prefault(2 ** 28, 2 ** 28), { code: 'ERR_NDSHM_CLOSED' });
+  other.close();
+  const alive = setInterval(() => {}, 1000); // prefaulting alone would not keep the thread
+  await Promise.all([settled, given]);
+  clearInterval(alive);
+  globalThis.mapped = one.map(0, byteLength, how);
+  truncateSync(`/dev/shm/${one.name}`, 8192);
+  ndshm.unlink(one.name); // without its control block it is nobody's member
+  assert.deepEqual([new Uint8Array(globalThis.mapped)[2 ** 25], one.faulted], [0, true]);
+  one.close();
+  assert.equal(new Uint8Array(buffers[35])[0], 0);
+  globalThis.parent = ndshm.create(freshName(), { shape: 1, ephemeral: true });
+  globalThis.reservoir = Reservoir.openOrCreate(globalThis.parent, 'pages.0', 2 ** 30);
+  globalThis.prefault = globalThis.reservoir.prefault(0, 2 ** 28);
+  parent.close();
 }
 
 function dropped() {
@@ -123,11 +156,13 @@ ndshm.gc();
 if (isMainThread) {
   const threads = Array.from({ length: 4 }, () => new Worker(__filename));
   const ended = threads.map((thread) => once(thread, 'exit'));
-  void Promise.all([locks(), ...ended]).then(([, ...codes]) => {
+  void Promise.all([locks(), reservoirs(), ...ended]).then(([, , ...codes]) => {
     process.exitCode = Math.max(...codes.flat());
     globalThis.kept.close();
+    globalThis.parent.close();
     ndshm.gc();
   });
 } else {
   void locks();
+  void reservoirs();
 }

@@ -27,6 +27,7 @@ function serve(port) {
   const ndshm = require('ndshm');
   const kept = new Map();
   const taken = [];
+  const part = (path) => require(`../../dist/${path}`);
   // What tests need and arrays have no method for.
   const extras = {
     peek: (array, index) => array.data[index],
@@ -87,7 +88,7 @@ function serve(port) {
       for (const [key, array] of Object.entries(ndshm.inherited())) kept.set(key, array);
     },
     identity: () => process.getuid(),
-    run: (_object, source, ...given) => runInThisContext(`(${source})`)({ ndshm, kept }, ...given),
+    run: (_object, source, ...given) => runInThisContext(`(${source})`)({ ndshm, kept, part }, ...given),
     // Kills this process in the place of its n-th atomic store from now on, counted from 0.
     dieAtStore: (_object, n) => {
       let left = n;

@@ -109,6 +109,8 @@ export interface PeerContext {
   readonly ndshm: typeof import('ndshm');
   /** What was made by call(), by its key. */
   readonly kept: Map<string, unknown>;
+  /** A module of the built package, by its path in lib/. */
+  readonly part: (path: string) => unknown;
 }
 
 /** A child that does what it is told, several things at a time if need be: test/children/peer.js. */

@@ -7,6 +7,11 @@ if (!found && process.env['CI'] === 'true') throw new Error('CI needs strace');
 /** describe(), but left out with its name in the report where there is no strace. In CI there is. */
 export const describeWithStrace: jest.Describe = found ? describe : describe.skip;
 
-/** A command line that kills what it runs in the place of its n-th (from 1) system call of that name on the segment. */
-export const killingAt = (syscall: string, n: number, path: string): string[] =>
-  `strace -f -o /dev/null -P ${path} -e trace=${syscall} -e inject=${syscall}:signal=KILL:when=${n}`.split(' ');
+/**
+ * A command line that kills what it runs in the place of its n-th (from 1) system call of that name; with paths, only
+ * those on these files count.
+ */
+export const killingAt = (syscall: string, n: number, ...paths: readonly string[]): string[] => [
+  ...['strace', '-f', '-o', '/dev/null', ...paths.flatMap((path) => ['-P', path])],
+  ...['-e', `trace=${syscall}`, '-e', `inject=${syscall}:signal=KILL:when=${n}`],
+];
