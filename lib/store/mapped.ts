@@ -16,12 +16,21 @@ interface Known {
   readonly faulted: () => boolean;
 }
 
-/** Maps large objects: each once, for as long as anything refers to what was mapped. */
+// To map a large object again is dear, since V8 counts its bytes and collects garbage for it. So what was got last stays
+// mapped for a moment: whoever gets the same object for each request maps it once.
+const maxRecent = 8;
+const recentMs = 1000;
+
+/** Maps large objects: each once, for as long as anything refers to what was mapped, and a second longer. */
 export class MappedObjects {
   readonly #heap: Heap;
   readonly #spill: () => SpillFolder | undefined;
   readonly #known = new Map<number, Known>();
   #sweepAt = 256;
+  /** In the order of their last use. */
+  readonly #recent = new Map<ArrayBuffer, { readonly row: Row; readonly generation: number }>();
+  #usedSince = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(heap: Heap, spill: () => SpillFolder | undefined) {
     this.#heap = heap;
@@ -36,6 +45,7 @@ export class MappedObjects {
       // Of length 0: the caller has moved it elsewhere (transfer).
       if (buffer !== undefined && buffer.byteLength > 0) {
         if (!isSealed(loadState(row), generation)) return undefined;
+        this.#remember(buffer, row, generation);
         return { bytes: new Uint8Array(buffer, 0, known.byteLength), faulted: known.faulted };
       }
     }
@@ -43,9 +53,29 @@ export class MappedObjects {
     if (mapped === undefined) return undefined;
     if (this.#known.size >= this.#sweepAt) this.#sweep();
     const { bytes, faulted } = mapped;
-    const buffer = new WeakRef(bytes.buffer as ArrayBuffer);
-    this.#known.set(row.id, { generation, byteLength: bytes.byteLength, buffer, faulted });
+    const buffer = bytes.buffer as ArrayBuffer;
+    this.#known.set(row.id, { generation, byteLength: bytes.byteLength, buffer: new WeakRef(buffer), faulted });
+    for (const [each, of] of this.#recent) if (!isSealed(loadState(of.row), of.generation)) this.#recent.delete(each);
+    this.#remember(buffer, row, generation);
     return mapped;
+  }
+
+  #remember(buffer: ArrayBuffer, row: Row, generation: number): void {
+    this.#recent.delete(buffer);
+    this.#recent.set(buffer, { row, generation });
+    if (this.#recent.size > maxRecent) this.#recent.delete(this.#recent.keys().next().value as ArrayBuffer);
+    this.#usedSince = true;
+    this.#timer ??= setInterval(() => {
+      if (this.#usedSince) this.#usedSince = false;
+      else this.forgetRecent();
+    }, recentMs).unref();
+  }
+
+  /** Lets go of what only this keeps mapped. */
+  forgetRecent(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#recent.clear();
   }
 
   /** Maps it for this caller alone. */

@@ -18,13 +18,16 @@ const prefaultBytes = 2 ** 25;
 export class Room {
   readonly #heap: Heap;
   readonly #spill: () => SpillFolder | undefined;
+  readonly #forgetRecent: () => void;
   /** How many free pages are to be kept ready. */
   readonly #readyPages: number;
   #prefaulting = false;
 
-  constructor(heap: Heap, spill: () => SpillFolder | undefined, readyBytes: number) {
+  /** `forgetRecent` lets go of what this process keeps mapped for nobody. */
+  constructor(heap: Heap, spill: () => SpillFolder | undefined, forgetRecent: () => void, readyBytes: number) {
     this.#heap = heap;
     this.#spill = spill;
+    this.#forgetRecent = forgetRecent;
     this.#readyPages = Math.floor(readyBytes / pageBytes);
   }
 
@@ -44,6 +47,7 @@ export class Room {
 
   /** Gives something back to the system, or to be used again; false if there is nothing more. */
   *relieve(): Generator<void, boolean> {
+    this.#forgetRecent();
     const { state, extents } = this.#heap;
     const freed = state.quietly(() => {
       if (this.#heap.reclaim()) return true;

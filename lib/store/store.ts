@@ -145,7 +145,7 @@ export class Store {
     }
     const spill = () => this.#spill();
     this.#mapped = new MappedObjects(this.#heap, spill);
-    this.#room = new Room(this.#heap, spill, readyBytes);
+    this.#room = new Room(this.#heap, spill, () => this.#mapped.forgetRecent(), readyBytes);
     this.#room.prefault();
   }
 
@@ -535,6 +535,7 @@ export class Store {
 
   /** Lets go of the store; the last process to do so takes all of it away. What get() gave stays. May be called again. */
   close(): void {
+    this.#mapped.forgetRecent();
     this.#heap.close();
   }
 
