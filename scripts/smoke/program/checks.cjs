@@ -68,9 +68,27 @@ async function anotherProcess(ndshm, a) {
   });
   assert.equal(await nextAnswer(), 'was inside');
   assert.equal(a.get(0, 2), 9);
+  await objects(ndshm, `${a.name}-store`, answer);
   child.stdin.end(); // it ends with its arrays open
   assert.deepEqual(await ended, [0, null]);
   assert.equal(ndshm.stat(a.name).peers.length, 1);
+}
+
+/** It gets what was put here, small and large. */
+async function objects(ndshm, name, answer) {
+  const store = ndshm.Store.open(name, { capacity: '16MiB' });
+  try {
+    const refs = [
+      await store.put({ bytes: new Uint8Array([1, 2, 3]), map: new Map([['a', 7n]]) }),
+      await store.put({ numbers: new Float64Array(20_000).fill(0.5) }),
+    ];
+    assert.deepEqual(await answer(`get ${JSON.stringify({ name, refs })}`), [3, '7', 20_000, 0.5]);
+    assert.equal(store.delete(refs[0]), true);
+    assert.equal(store.has(refs[0]), false);
+  } finally {
+    store.close();
+  }
+  assert.equal(existsSync(`/dev/shm/${name}`), false, 'the last one out has taken the store away');
 }
 
 /** A thread that is ended while it holds the array takes nothing with it. */

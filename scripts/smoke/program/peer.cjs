@@ -19,11 +19,19 @@ function lock() {
   return 'waits';
 }
 
+function get({ name, refs }) {
+  const store = ndshm.Store.open(name);
+  const [{ bytes, map }, { numbers }] = refs.map((ref) => store.get(ref));
+  store.close();
+  return [bytes[2], String(map.get('a')), numbers.length, numbers[19_999]];
+}
+
 const values = () => Object.fromEntries(Object.entries(arrays).map(([mode, array]) => [mode, array.get(1, 2)]));
 const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
 
 createInterface({ input: process.stdin }).on('line', (question) => {
   if (question === 'values') say(values());
   else if (question === 'lock') say(lock());
+  else if (question.startsWith('get ')) say(get(JSON.parse(question.slice(4))));
   else say(write(question.slice('write '.length)));
 });
