@@ -6,9 +6,11 @@ export interface MappedFile {
   readonly buffer: ArrayBuffer;
   /** Whether pages of it were lost: the file was truncated. */
   readonly faulted: () => boolean;
+  /** Detaches the buffer. */
+  readonly unmap: () => void;
 }
 
-/** The first bytes of any file, mapped privately: a stray store reaches nobody. Unmapped when collected. */
+/** The first bytes of any file, mapped privately: a stray store reaches nobody. Unmapped when collected, if not before. */
 export function mapFile(path: string, byteLength: number): MappedFile {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -23,7 +25,9 @@ export function mapFile(path: string, byteLength: number): MappedFile {
     }
     const failure = segment.attach(1, 0, byteLength, true, false);
     const buffer = failure === undefined ? segment.buffer() : undefined;
-    if (buffer !== undefined) return { buffer, faulted: () => segment.faulted() };
+    if (buffer !== undefined) {
+      return { buffer, faulted: () => segment.faulted(), unmap: () => segment.close(buffer) };
+    }
     segment.close(null);
     if (failure !== undefined) throw failed(failure);
     throw stateError('ERR_NDSHM_TOO_LARGE', `'${path}' has more bytes than an ArrayBuffer holds in this runtime`);

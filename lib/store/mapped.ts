@@ -7,6 +7,8 @@ import type { SpillFolder } from './spill';
 export interface MappedObject {
   readonly bytes: Uint8Array;
   readonly faulted: () => boolean;
+  /** Detaches their buffer. */
+  readonly unmap: () => void;
 }
 
 interface Known {
@@ -15,6 +17,9 @@ interface Known {
   readonly buffer: WeakRef<ArrayBuffer>;
   readonly faulted: () => boolean;
 }
+
+/** What get() gives: not this caller's alone, to be unmapped. */
+type SharedObject = Omit<MappedObject, 'unmap'>;
 
 // To map a large object again is dear, since V8 counts its bytes and collects garbage for it. So what was got last stays
 // mapped for a moment: whoever gets the same object for each request maps it once.
@@ -38,7 +43,7 @@ export class MappedObjects {
   }
 
   /** As this process has it mapped already, or maps it now. Undefined if the object is not, or no more, to be read. */
-  get(row: Row, generation: number): MappedObject | undefined {
+  get(row: Row, generation: number): SharedObject | undefined {
     const known = this.#known.get(row.id);
     if (known?.generation === generation) {
       const buffer = known.buffer.deref();
@@ -104,8 +109,9 @@ export class MappedObjects {
       const buffer = pages.map(start * pageBytes, count * pageBytes, { shared: false, leased: true });
       const now = loadState(row);
       const isThere = now === word || (isSealed(now, generation) && stateOf(now) !== State.spilled);
-      if (isThere) return { bytes: new Uint8Array(buffer, 0, byteLength), faulted: () => pages.faulted };
-      pages.unmap(buffer);
+      const unmap = () => pages.unmap(buffer);
+      if (isThere) return { bytes: new Uint8Array(buffer, 0, byteLength), faulted: () => pages.faulted, unmap };
+      unmap();
     }
   }
 
@@ -113,7 +119,7 @@ export class MappedObjects {
     const folder = this.#spill();
     try {
       const file = folder?.map(object, generation, byteLength);
-      return file && { bytes: new Uint8Array(file.buffer, 0, byteLength), faulted: file.faulted };
+      return file && { ...file, bytes: new Uint8Array(file.buffer, 0, byteLength) };
     } catch (error) {
       if ((error as CodedError).code === 'ENOENT') return undefined;
       throw error;

@@ -138,7 +138,8 @@ export class Store {
       { ephemeral: true, ...(allowForeignOwner === undefined ? {} : { allowForeignOwner }) },
     );
     try {
-      this.#spillFolder = this.#openSpill(spillDir);
+      // Under the lock: two who say it at once say it one after the other.
+      this.#spillFolder = this.#heap.state.quietly(() => this.#openSpill(spillDir));
     } catch (error) {
       this.#heap.close();
       throw error;
@@ -376,8 +377,7 @@ export class Store {
     const mapped = this.#mapped.map(row, generation);
     if (mapped === undefined) throw this.#whyNot(row, generation);
     setField(row, Field.lastUse, this.#heap.tick());
-    const end = () => this.#heap.pages.unmap(mapped.bytes.buffer as ArrayBuffer);
-    return new Lease(decode(mapped.bytes, mapped) as T, end);
+    return new Lease(decode(mapped.bytes, mapped) as T, mapped.unmap);
   }
 
   #whyNot(row: Row, generation: number): CodedError {

@@ -11,7 +11,7 @@ export const describeWithStrace: jest.Describe = found ? describe : describe.ski
  * A command line that kills what it runs in the place of its n-th (from 1) system call of that name; with paths, only
  * those on these files count.
  */
-export const killingAt = (syscall: string, n: number, ...paths: readonly string[]): string[] => [
-  ...['strace', '-f', '-o', '/dev/null', ...paths.flatMap((path) => ['-P', path])],
-  ...['-e', `trace=${syscall}`, '-e', `inject=${syscall}:signal=KILL:when=${n}`],
-];
+export const killingAt = (syscall: string, n: number, ...paths: readonly string[]): string[] => {
+  const files = paths.map((path) => `-P ${path} `).join('');
+  return `strace -f -o /dev/null ${files}-e trace=${syscall} -e inject=${syscall}:signal=KILL:when=${n}`.split(' ');
+};
