@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs';
+import type { Segment } from '../binding';
 import { failureError, stateError } from '../errors';
 import { isOpened, openFile } from './segment-file';
 
@@ -26,7 +27,7 @@ export function mapFile(path: string, byteLength: number): MappedFile {
     const failure = segment.attach(1, 0, byteLength, true, false);
     const buffer = failure === undefined ? segment.buffer() : undefined;
     if (buffer !== undefined) {
-      return { buffer, faulted: () => segment.faulted(), unmap: () => segment.close(buffer) };
+      return { buffer, faulted: faultedOf(segment), unmap: () => segment.close(buffer) };
     }
     segment.close(null);
     if (failure !== undefined) throw failed(failure);
@@ -35,3 +36,6 @@ export function mapFile(path: string, byteLength: number): MappedFile {
     closeSync(fd);
   }
 }
+
+/** In a scope of its own: functions of one scope keep alive whatever any of them uses, here the buffer. */
+const faultedOf = (segment: Segment) => (): boolean => segment.faulted();

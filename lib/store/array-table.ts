@@ -173,10 +173,15 @@ export class ArrayTable {
       if ((error as CodedError).code === 'ENOENT') throw this.#staleError(handle);
       throw error;
     }
-    // The table's own name may mean another table by now, with arrays of the same names.
-    if (this.#isMember(name)) return array;
-    array.close();
-    throw this.#staleError(handle);
+    let isOurs = false;
+    try {
+      // The table's own name may mean another table by now, with arrays of the same names.
+      isOurs = this.#isMember(name);
+    } finally {
+      if (!isOurs) array.close();
+    }
+    if (!isOurs) throw this.#staleError(handle);
+    return array;
   }
 
   /**

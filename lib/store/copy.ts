@@ -1,6 +1,6 @@
 import type { Reservoir } from '../array/reservoir';
 import { typeError } from '../errors';
-import type { Encoded } from './encode';
+import type { Encoded, EncodedBuffer } from './encode';
 import type { Extent } from './extents';
 import { pageBytes } from './heap';
 import { pageAlignedFrom } from './object-format';
@@ -13,23 +13,24 @@ export function* copyObject(pages: Reservoir, extent: Extent, object: Encoded): 
   const start = extent.start * pageBytes;
   if (!extent.warm) yield* fillHoles(pages, start, extent.pages * pageBytes, object);
   pages.write(start, object.head);
-  for (const { offset, bytes } of object.buffers) {
-    if (!extent.warm && isFilled(bytes)) continue;
-    yield* inSlices(bytes, (slice, at) => pages.write(start + offset + at, slice));
+  for (const buffer of object.buffers) {
+    if (!extent.warm && isFilled(buffer)) continue;
+    yield* inSlices(buffer, (slice, at) => pages.write(start + buffer.offset + at, slice));
   }
 }
 
 /** These begin at a page, and are put into fresh pages as they come into being. */
-const isFilled = (bytes: Uint8Array): boolean => bytes.byteLength >= pageAlignedFrom;
+const isFilled = ({ byteLength }: EncodedBuffer): boolean => byteLength >= pageAlignedFrom;
 
 /** Every page once: with a large buffer's bytes where there is one, else with zeros. */
 function* fillHoles(pages: Reservoir, start: number, byteLength: number, { buffers }: Encoded): Generator<void> {
   let filled = 0;
-  for (const { offset, bytes } of buffers) {
-    if (!isFilled(bytes)) continue;
+  for (const buffer of buffers) {
+    if (!isFilled(buffer)) continue;
+    const { offset } = buffer;
     if (offset > filled) yield* fillZeros(pages, start + filled, offset - filled);
-    filled = offset + Math.ceil(bytes.byteLength / pageBytes) * pageBytes;
-    yield* inSlices(bytes, (slice, at) => {
+    filled = offset + Math.ceil(buffer.byteLength / pageBytes) * pageBytes;
+    yield* inSlices(buffer, (slice, at) => {
       pages.fill(start + offset + at, Math.ceil(slice.byteLength / pageBytes) * pageBytes, slice);
     });
   }
@@ -43,8 +44,10 @@ export function* fillZeros(pages: Reservoir, start: number, byteLength: number):
   }
 }
 
-function* inSlices(bytes: Uint8Array, copy: (slice: Uint8Array, at: number) => void): Generator<void> {
-  const { byteLength } = bytes;
+function* inSlices(
+  { bytes, byteLength }: EncodedBuffer,
+  copy: (slice: Uint8Array, at: number) => void,
+): Generator<void> {
   for (let at = 0; at < byteLength; at += sliceBytes) {
     if (at > 0) yield;
     if (bytes.byteLength !== byteLength) {

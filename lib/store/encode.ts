@@ -10,7 +10,14 @@ export interface Encoded {
   /** What lies at its beginning. */
   readonly head: Uint8Array;
   /** What lies where behind it, in ascending order: views on the caller's memory. What is between them is not looked at. */
-  readonly buffers: readonly { readonly offset: number; readonly bytes: Uint8Array }[];
+  readonly buffers: readonly EncodedBuffer[];
+}
+
+export interface EncodedBuffer {
+  readonly offset: number;
+  /** As it was when it was encoded: `bytes` is the caller's, who may transfer or resize what is under it. */
+  readonly byteLength: number;
+  readonly bytes: Uint8Array;
 }
 
 /**
@@ -19,21 +26,22 @@ export interface Encoded {
  */
 export function encode(value: unknown): Encoded {
   const { document, buffers } = treeOf(value);
-  const layout = layOut(
-    encodeDocument(document),
-    buffers.map((bytes) => bytes.byteLength),
-  );
-  return {
-    byteLength: layout.byteLength,
-    head: layout.head,
-    buffers: layout.buffers.map(({ offset }, n) => ({ offset, bytes: buffers[n] as Uint8Array })),
-  };
+  const byteLengths = buffers.map((bytes) => bytes.byteLength);
+  const { byteLength, head, offsets } = layOut(encodeDocument(document), byteLengths);
+  const placed = (bytes: Uint8Array, n: number): EncodedBuffer => ({
+    offset: offsets[n] as number,
+    byteLength: byteLengths[n] as number,
+    bytes,
+  });
+  return { byteLength, head, buffers: buffers.map(placed) };
 }
 
 /** The bytes around an array that is there already, or will be: where in the object it has to lie. */
 export function encodeArray(dtype: DType, shape: readonly number[], order: Order): Encoded {
   const spec = specOf(dtype);
   const document = encodeDocument([new SpecialRef(0), ['ndarray', spec.descr, shape, order, 0]]);
-  const { byteLength, head, buffers } = layOut(document, [checkedByteLength(shape, spec.itemBytes)]);
-  return { byteLength, head, buffers: buffers.map(({ offset }) => ({ offset, bytes: new Uint8Array(0) })) };
+  const dataBytes = checkedByteLength(shape, spec.itemBytes);
+  const { byteLength, head, offsets } = layOut(document, [dataBytes]);
+  const buffers = offsets.map((offset) => ({ offset, byteLength: dataBytes, bytes: new Uint8Array(0) }));
+  return { byteLength, head, buffers };
 }

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { closeAtExit } from '../array/at-exit';
 import { reapMembers } from '../array/directory';
 import { Reservoir } from '../array/reservoir';
 import { SharedArray } from '../array/shared-array';
+import { binding } from '../binding';
 import { bytesInWords, closedError, rangeError, stateError } from '../errors';
 import { checkName } from '../options';
 import { Ledger } from '../sync/ledger';
@@ -432,7 +434,8 @@ export class Heap {
     }
     this.state.close();
     this.pages.close();
-    if (this.#ephemeral) reapMembers(this.name);
+    // While the name is there so are other peers; and to look at each member takes long if there are many.
+    if (this.#ephemeral && !existsSync(`${binding.layout.directory}${this.name}`)) reapMembers(this.name);
   }
 
   #leave(): void {
@@ -455,6 +458,7 @@ export class Heap {
     } catch {
       // The words are damaged, or a name is not ours to take away: orphans from here on, for gc().
     }
+    this.state.changes.notify();
     this.state.unlink();
     reapMembers(this.name);
   }

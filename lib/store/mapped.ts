@@ -31,6 +31,8 @@ export class MappedObjects {
   readonly #heap: Heap;
   readonly #spill: () => SpillFolder | undefined;
   readonly #known = new Map<number, Known>();
+  /** Of the reservoir. Made where it sees no buffer, which it would keep alive. */
+  readonly #faulted: () => boolean;
   #sweepAt = 256;
   /** In the order of their last use. */
   readonly #recent = new Map<ArrayBuffer, { readonly row: Row; readonly generation: number }>();
@@ -39,6 +41,7 @@ export class MappedObjects {
 
   constructor(heap: Heap, spill: () => SpillFolder | undefined) {
     this.#heap = heap;
+    this.#faulted = () => heap.pages.faulted;
     this.#spill = spill;
   }
 
@@ -54,13 +57,14 @@ export class MappedObjects {
         return { bytes: new Uint8Array(buffer, 0, known.byteLength), faulted: known.faulted };
       }
     }
+    // What has been deleted must not be in the way of the garbage that V8 is about to collect.
+    for (const [each, of] of this.#recent) if (!isSealed(loadState(of.row), of.generation)) this.#recent.delete(each);
     const mapped = this.map(row, generation);
     if (mapped === undefined) return undefined;
     if (this.#known.size >= this.#sweepAt) this.#sweep();
     const { bytes, faulted } = mapped;
     const buffer = bytes.buffer as ArrayBuffer;
     this.#known.set(row.id, { generation, byteLength: bytes.byteLength, buffer: new WeakRef(buffer), faulted });
-    for (const [each, of] of this.#recent) if (!isSealed(loadState(of.row), of.generation)) this.#recent.delete(each);
     this.#remember(buffer, row, generation);
     return mapped;
   }
@@ -81,6 +85,11 @@ export class MappedObjects {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#recent.clear();
+  }
+
+  /** Whether there may be anything that is mapped, and garbage. */
+  get hasMapped(): boolean {
+    return this.#known.size > 0;
   }
 
   /** Maps it for this caller alone. */
@@ -110,7 +119,7 @@ export class MappedObjects {
       const now = loadState(row);
       const isThere = now === word || (isSealed(now, generation) && stateOf(now) !== State.spilled);
       const unmap = () => pages.unmap(buffer);
-      if (isThere) return { bytes: new Uint8Array(buffer, 0, byteLength), faulted: () => pages.faulted, unmap };
+      if (isThere) return { bytes: new Uint8Array(buffer, 0, byteLength), faulted: this.#faulted, unmap };
       unmap();
     }
   }

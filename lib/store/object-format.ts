@@ -22,7 +22,7 @@ export interface ObjectLayout {
   readonly byteLength: number;
   /** What lies at the beginning: header, table and document. */
   readonly head: Uint8Array;
-  readonly buffers: readonly BufferPlace[];
+  readonly offsets: readonly number[];
 }
 
 /** Where the buffers of an object with this document lie. */
@@ -34,37 +34,48 @@ export function layOut(document: Uint8Array, byteLengths: readonly number[]): Ob
   head.writeUInt32LE(document.byteLength, 8);
   head.writeUInt32LE(byteLengths.length, 12);
   head.set(document, documentAt);
+  const offsets: number[] = [];
   let end = head.byteLength;
-  const buffers = byteLengths.map((byteLength, n) => {
+  let entry = headerBytes;
+  for (const byteLength of byteLengths) {
     const offset = roundUp(end, byteLength >= pageAlignedFrom ? pageBytes : alignment);
-    writeUint64(head, headerBytes + entryBytes * n, offset);
-    writeUint64(head, headerBytes + entryBytes * n + 8, byteLength);
+    writeUint64(head, entry, offset);
+    writeUint64(head, entry + 8, byteLength);
+    offsets.push(offset);
     end = offset + byteLength;
-    return { offset, byteLength };
-  });
-  return { byteLength: end, head, buffers };
+    entry += entryBytes;
+  }
+  return { byteLength: end, head, offsets };
 }
 
-/** The document and the buffers of an object, whose bytes may be anything. */
-export function readLayout(object: Uint8Array): { document: Uint8Array; buffers: readonly BufferPlace[] } {
+/** Where the parts of an object lie, whose bytes may be anything. */
+export interface ObjectParts {
+  readonly bytes: Buffer;
+  readonly documentAt: number;
+  readonly documentEnd: number;
+  readonly buffers: readonly BufferPlace[];
+}
+
+export function readLayout(object: Uint8Array): ObjectParts {
   const bytes = Buffer.from(object.buffer, object.byteOffset, object.byteLength);
   if (bytes.length < headerBytes || bytes.readUInt32LE(0) !== magic) throw corrupt('it does not begin as one');
   const found = bytes.readUInt32LE(4);
   if (found !== version) throw corrupt(`it is of version ${found}, and this ndshm reads version ${version}`);
+  const documentBytes = bytes.readUInt32LE(8);
   const count = bytes.readUInt32LE(12);
   const documentAt = headerBytes + entryBytes * count;
-  const documentEnd = documentAt + bytes.readUInt32LE(8);
+  const documentEnd = documentAt + documentBytes;
   if (documentEnd > bytes.length) throw corrupt('it ends before its document does');
-  const buffers = new Array<BufferPlace>(count);
-  for (let n = 0; n < count; n++) {
-    const offset = readUint64(bytes, headerBytes + entryBytes * n);
-    const byteLength = readUint64(bytes, headerBytes + entryBytes * n + 8);
+  const buffers: BufferPlace[] = [];
+  for (let entry = headerBytes; entry < documentAt; entry += entryBytes) {
+    const offset = readUint64(bytes, entry);
+    const byteLength = readUint64(bytes, entry + 8);
     if (offset % alignment !== 0 || offset < documentEnd || !(offset + byteLength <= bytes.length)) {
-      throw corrupt(`its buffer ${n} does not lie within it`);
+      throw corrupt(`its buffer ${buffers.length} does not lie within it`);
     }
-    buffers[n] = { offset, byteLength };
+    buffers.push({ offset, byteLength });
   }
-  return { document: bytes.subarray(documentAt, documentEnd), buffers };
+  return { bytes, documentAt, documentEnd, buffers };
 }
 
 function writeUint64(into: Buffer, at: number, value: number): void {

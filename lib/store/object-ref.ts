@@ -1,4 +1,5 @@
 import { stateError, wrongKind } from '../errors';
+import { maxGeneration, maxRow } from './rows';
 
 /**
  * What put() gives: plain JSON, the same for every process on the host. It is not counted: the object lives until
@@ -19,13 +20,14 @@ export function checkRef(ref: unknown, name: string, id: string): ObjectRef {
   const { ndshm, store, storeId, object, generation } = (typeof ref === 'object' && ref !== null ? ref : {}) as {
     [key in keyof ObjectRef]?: unknown;
   };
-  const isIndex = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
+  const isIndex = (value: unknown, most: number) =>
+    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
   if (
     ndshm !== 1 ||
     typeof store !== 'string' ||
     typeof storeId !== 'string' ||
-    !isIndex(object) ||
-    !isIndex(generation)
+    !isIndex(object, maxRow) ||
+    !isIndex(generation, maxGeneration)
   ) {
     throw wrongKind('an object ref, as put() gives it,', 'ref', ref);
   }

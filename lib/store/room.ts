@@ -1,7 +1,9 @@
 import { gc } from '../array/directory';
 import { bytesInWords, type CodedError, stateError } from '../errors';
 import type { Extent } from './extents';
+import { collectGarbage } from './garbage';
 import { type Heap, pageBytes, pagesFor } from './heap';
+import type { MappedObjects } from './mapped';
 import { Field, field, generationOf, lengthOf, loadState, type Row, State, setField, setState, stateOf } from './rows';
 import { removeFile, type SpillFolder, spillError } from './spill';
 
@@ -13,21 +15,22 @@ export interface Claim {
 
 /** So much is made ready in the background at a time. */
 const prefaultBytes = 2 ** 25;
+/** Buffers that are garbage are unmapped in a turn of the event loop of their own. (put() gives it these, putSync() cannot.) */
+const turnsUntilUnmapped = 3;
 
 /** Finds room for new objects, and makes some where there is none: what is free, and then what was used longest ago. */
 export class Room {
   readonly #heap: Heap;
   readonly #spill: () => SpillFolder | undefined;
-  readonly #forgetRecent: () => void;
+  readonly #mapped: MappedObjects;
   /** How many free pages are to be kept ready. */
   readonly #readyPages: number;
   #prefaulting = false;
 
-  /** `forgetRecent` lets go of what this process keeps mapped for nobody. */
-  constructor(heap: Heap, spill: () => SpillFolder | undefined, forgetRecent: () => void, readyBytes: number) {
+  constructor(heap: Heap, spill: () => SpillFolder | undefined, mapped: MappedObjects, readyBytes: number) {
     this.#heap = heap;
     this.#spill = spill;
-    this.#forgetRecent = forgetRecent;
+    this.#mapped = mapped;
     this.#readyPages = Math.floor(readyBytes / pageBytes);
   }
 
@@ -47,7 +50,6 @@ export class Room {
 
   /** Gives something back to the system, or to be used again; false if there is nothing more. */
   *relieve(): Generator<void, boolean> {
-    this.#forgetRecent();
     const { state, extents } = this.#heap;
     const freed = state.quietly(() => {
       if (this.#heap.reclaim()) return true;
@@ -56,7 +58,20 @@ export class Room {
       this.#heap.giveUp(unused);
       return true;
     });
-    return freed || gc().length > 0 || (yield* this.#spillOne());
+    return freed || gc().length > 0 || (yield* this.#collect()) || (yield* this.#spillOne());
+  }
+
+  /** Whether anything was free once this process had let go of what it does not use any more. */
+  *#collect(): Generator<void, boolean> {
+    this.#mapped.forgetRecent();
+    if (!this.#mapped.hasMapped) return false;
+    yield; // what a WeakRef has shown in this turn is not garbage before the next
+    if (!collectGarbage()) return false;
+    for (let turn = 0; turn < turnsUntilUnmapped; turn++) {
+      yield;
+      if (this.#heap.state.quietly(() => this.#heap.reclaim())) return true;
+    }
+    return false;
   }
 
   /** Puts the object that was used longest ago, and that nobody has mapped, on disk; false if there is none. */

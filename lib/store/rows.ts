@@ -59,6 +59,7 @@ export const rowBytes = 4 * rowWords;
 const chunkBits = 17;
 export const maxRowsInChunk = 2 ** chunkBits;
 export const maxChunks = 4096;
+export const maxRow = maxChunks * maxRowsInChunk - 1;
 
 // A chunk in the directory: which class of rows, where in the reservoir, how many rows, how many of them were ever used.
 const Chunk = { class: 0, start: 1, rows: 2, touched: 3 };
@@ -137,6 +138,11 @@ export class Rows {
     return mapped;
   }
 
+  /** When nobody looks at any row any more. */
+  unmap(unmap: (buffer: ArrayBuffer) => void): void {
+    for (const { rows } of this.#chunks.splice(0)) unmap(rows.buffer as ArrayBuffer);
+  }
+
   /** Undefined if there is no such row. */
   row(id: number): Row | undefined {
     const number = id >>> chunkBits;
@@ -198,6 +204,7 @@ export class Rows {
     rows[row.at + Field.pid] = process.pid;
     rows[row.at + Field.pages] = 0;
     rows[row.at + Field.partial] = 0;
+    rows[row.at + Field.createdAtSeconds] = Math.floor(Date.now() / 1000) | 0;
     rows[row.at + Field.lengthLow] = 0;
     rows[row.at + Field.lengthHigh] = 0;
     setState(row, generationOf(rows[row.at] as number), State.making);

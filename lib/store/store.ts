@@ -146,7 +146,7 @@ export class Store {
     }
     const spill = () => this.#spill();
     this.#mapped = new MappedObjects(this.#heap, spill);
-    this.#room = new Room(this.#heap, spill, () => this.#mapped.forgetRecent(), readyBytes);
+    this.#room = new Room(this.#heap, spill, this.#mapped, readyBytes);
     this.#room.prefault();
   }
 
@@ -248,20 +248,19 @@ export class Store {
       this.#drop(row);
       if (!(yield* this.#room.relieve())) throw error;
     } finally {
-      if (!filled && stateOf(loadState(row)) === State.making) this.#drop(row);
+      if (!filled) this.#drop(row);
     }
     return filled;
   }
 
-  /** Unless close() has done so. */
+  /** Unless close(), or a call before this one, has done so. */
   #drop(row: Row): void {
-    if (!this.#heap.closed) this.#heap.abandon(row);
+    if (!this.#heap.closed && stateOf(loadState(row)) === State.making) this.#heap.abandon(row);
   }
 
   /** The step that makes it an object. */
   #publish(row: Row, byteLength: number): ObjectRef {
     setLength(row, byteLength);
-    setField(row, Field.createdAtSeconds, Math.floor(Date.now() / 1000) | 0);
     setField(row, Field.lastUse, this.#heap.tick());
     this.#heap.publish(row);
     return this.#refOf(row, generationOf(loadState(row)));
@@ -432,6 +431,7 @@ export class Store {
     });
     this.#heap.check();
     const look = (): true | undefined => {
+      this.#heap.check();
       let count = 0;
       for (const each of awaited) {
         each.settled ||= this.#isSettled(each.object, each.generation);
