@@ -3,6 +3,7 @@ import { excerpt } from '../array/excerpt';
 import { checkedByteLength, checkShape, type Order } from '../array/shape';
 import { stateError } from '../errors';
 import { bytesToTable } from './arrow';
+import type { Special } from './document-reader';
 import { type BufferPlace, corrupt } from './object-format';
 
 /** Where an object lies. */
@@ -44,7 +45,7 @@ export class BufferViews {
     this.#memory = memory;
   }
 
-  make(special: readonly unknown[]): unknown {
+  make(special: Special): unknown {
     const tag = special[0];
     const { bytes, buffers } = this.#memory;
     const number = special[special.length - 1];
@@ -83,7 +84,7 @@ export class BufferViews {
     return buffer.slice(byteOffset, byteOffset + byteLength);
   }
 
-  #array([, descr, lengths, order]: readonly unknown[], byteOffset: number, byteLength: number): unknown {
+  #array([, descr, lengths, order]: Special, byteOffset: number, byteLength: number): unknown {
     if (typeof descr !== 'string' || (order !== 'C' && order !== 'F')) throw corrupt('it has a malformed array');
     const { name, itemBytes } = specOfDescr(descr);
     const shape = checkShape(lengths);

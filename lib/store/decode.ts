@@ -20,11 +20,11 @@ export function decode(object: Uint8Array, options?: DecodeOptions): unknown {
   try {
     const { bytes, documentAt, documentEnd, buffers } = readLayout(object);
     const reader = new DocumentReader(bytes, documentAt, documentEnd);
-    const document = reader.read();
+    const { holder, specials } = reader.read();
     if (reader.places.length > 0) {
-      new Specials(document, { bytes, buffers, faulted: options?.faulted ?? never }).putInto(reader.places);
+      new Specials(specials, { bytes, buffers, faulted: options?.faulted ?? never }).putInto(reader.places);
     }
-    return document[0];
+    return holder.root;
   } catch (error) {
     const { code } = error as Partial<CodedError>;
     if (code === 'ERR_NDSHM_CORRUPT_OBJECT' || code === 'ERR_NDSHM_UNSUPPORTED') throw error;

@@ -17,6 +17,15 @@ export class Place {
   ) {}
 }
 
+/** Its tag, and what it is made of. */
+export type Special = [tag: string, ...parts: unknown[]];
+
+export interface Document {
+  /** Holds the root, which may be a special. */
+  readonly holder: { root: unknown } & Container;
+  readonly specials: readonly Special[];
+}
+
 /** Deeper documents are refused, so that reading them needs no more than a bounded stack. Python packs 511 at most. */
 const maxNesting = 512;
 
@@ -31,12 +40,26 @@ export class DocumentReader {
     private readonly end: number,
   ) {}
 
-  /** Root and specials. Where a special belongs is a Place, which is also in `places`. */
-  read(): readonly [unknown, ...unknown[]] {
-    const document = this.value({}, 0, 0);
+  /** Where a special belongs is a Place, which is also in `places`. */
+  read(): Document {
+    const count = this.listLength(this.byte());
+    if (count === 0) throw corrupt('its document is empty');
+    const holder: Container = {};
+    holder['root'] = this.value(holder, 'root', 0);
+    const specials: Special[] = [];
+    while (specials.length < count - 1) specials.push(this.special());
     if (this.at !== this.end) throw corrupt('its document ends early');
-    if (!Array.isArray(document) || document.length === 0) throw corrupt('its document is not a list');
-    return document as [unknown, ...unknown[]];
+    return { holder: holder as Document['holder'], specials };
+  }
+
+  private special(): Special {
+    const count = this.listLength(this.byte());
+    if (count === 0) throw corrupt('a special is empty');
+    const special: Special = [this.key()];
+    while (special.length < count) {
+      special.push(this.value(special as unknown as Container, special.length, 1));
+    }
+    return special;
   }
 
   private value(container: Container, key: string | number, depth: number): unknown {
@@ -120,6 +143,13 @@ export class DocumentReader {
     return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) + BigInt(low);
   }
 
+  private listLength(head: number): number {
+    if (head >= 0x90 && head < 0xa0) return head & 0x0f;
+    if (head === 0xdc) return this.uint16();
+    if (head === 0xdd) return this.uint32();
+    throw corrupt('its document, or a special, is not a list');
+  }
+
   private textLength(head: number): number {
     if (head >= 0xa0 && head < 0xc0) return head & 0x1f;
     if (head === 0xd9) return this.byte();
@@ -181,16 +211,22 @@ interface KnownKey {
   readonly text: string;
 }
 const maxKnownKeyBytes = 24;
-const knownKeys = new Array<KnownKey | undefined>(512);
+/** Each key has two places where it may be. */
+const knownKeys = new Array<KnownKey | undefined>(1024);
 
 function knownKey(bytes: Buffer, start: number, length: number): string {
   let hash = length;
-  for (let n = start; n < start + length; n++) hash = (hash * 31 + (bytes[n] as number)) | 0;
-  const slot = (hash ^ (hash >>> 9)) & (knownKeys.length - 1);
-  const known = knownKeys[slot];
-  if (known !== undefined && isSame(known.bytes, bytes, start, length)) return known.text;
+  for (let n = start; n < start + length; n++) hash = Math.imul(hash ^ (bytes[n] as number), 0x0100_0193); // FNV
+  const first = (hash ^ (hash >>> 15)) & (knownKeys.length - 1);
+  const second = first ^ 1;
+  for (let slot = first; ; slot = second) {
+    const known = knownKeys[slot];
+    if (known !== undefined && isSame(known.bytes, bytes, start, length)) return known.text;
+    if (slot === second) break;
+  }
   const text = bytes.toString('utf8', start, start + length);
-  knownKeys[slot] = { bytes: Array.from(bytes.subarray(start, start + length)), text };
+  knownKeys[second] = knownKeys[first];
+  knownKeys[first] = { bytes: Array.from(bytes.subarray(start, start + length)), text };
   return text;
 }
 

@@ -1,5 +1,4 @@
 import { stateError, wrongKind } from '../errors';
-import { maxGeneration, maxRow } from './rows';
 
 /**
  * What put() gives: plain JSON, the same for every process on the host. It is not counted: the object lives until
@@ -20,14 +19,13 @@ export function checkRef(ref: unknown, name: string, id: string): ObjectRef {
   const { ndshm, store, storeId, object, generation } = (typeof ref === 'object' && ref !== null ? ref : {}) as {
     [key in keyof ObjectRef]?: unknown;
   };
-  const isIndex = (value: unknown, most: number) =>
-    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most;
+  const isIndex = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31;
   if (
     ndshm !== 1 ||
     typeof store !== 'string' ||
     typeof storeId !== 'string' ||
-    !isIndex(object, maxRow) ||
-    !isIndex(generation, maxGeneration)
+    !isIndex(object) ||
+    !isIndex(generation)
   ) {
     throw wrongKind('an object ref, as put() gives it,', 'ref', ref);
   }

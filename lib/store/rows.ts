@@ -59,7 +59,6 @@ export const rowBytes = 4 * rowWords;
 const chunkBits = 17;
 export const maxRowsInChunk = 2 ** chunkBits;
 export const maxChunks = 4096;
-export const maxRow = maxChunks * maxRowsInChunk - 1;
 
 // A chunk in the directory: which class of rows, where in the reservoir, how many rows, how many of them were ever used.
 const Chunk = { class: 0, start: 1, rows: 2, touched: 3 };

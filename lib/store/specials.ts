@@ -1,41 +1,31 @@
 import { BufferViews, type ObjectMemory } from './buffer-views';
-import { Place } from './document-reader';
+import { type Document, Place, type Special } from './document-reader';
 import { corrupt } from './object-format';
 
 const errorClasses: ReadonlyMap<unknown, ErrorConstructor> = new Map(
   [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
 );
 
-type Special = readonly unknown[];
-
 /**
  * What a document's specials are. First all of them are made, containers empty, then each is put where it belongs, and only
  * then containers are filled: they may be in each other.
  */
 export class Specials {
-  readonly #document: readonly unknown[];
+  readonly #specials: Document['specials'];
   readonly #views: BufferViews;
   readonly #values: unknown[] = [];
 
-  constructor(document: readonly unknown[], memory: ObjectMemory) {
-    this.#document = document;
+  constructor(specials: Document['specials'], memory: ObjectMemory) {
+    this.#specials = specials;
     this.#views = new BufferViews(memory);
   }
 
-  /** Puts each special in its places, of which the document's root may be one. */
   putInto(places: readonly Place[]): void {
-    const document = this.#document;
-    for (let n = 1; n < document.length; n++) {
-      const special = document[n];
-      if (!Array.isArray(special)) throw corrupt('a special is not a list');
-      this.#values.push(this.#make(special));
-    }
-    for (const place of places) {
-      const value = this.#valueOf(place);
-      // The document itself is no container: its first part is the root.
-      place.container[place.key] = value;
-    }
-    for (let n = 0; n < this.#values.length; n++) fill(this.#values[n], document[n + 1] as Special);
+    for (const special of this.#specials) this.#values.push(this.#make(special));
+    for (const place of places) place.container[place.key] = this.#valueOf(place);
+    this.#specials.forEach((special, n) => {
+      fill(this.#values[n], special);
+    });
   }
 
   #valueOf({ index }: Place): unknown {

@@ -25,6 +25,7 @@ import {
   isSealed,
   lengthOf,
   loadState,
+  maxGeneration,
   ownerOf,
   type Row,
   State,
@@ -334,7 +335,8 @@ export class Store {
   #find(ref: ObjectRef): { row: Row; generation: number } {
     const { object, generation } = checkRef(ref, this.name, this.#heap.id);
     this.#heap.check();
-    const row = this.#heap.rows.row(object);
+    // A generation that no row comes to must not wrap around to one that it has.
+    const row = generation > maxGeneration ? undefined : this.#heap.rows.row(object);
     if (row === undefined) throw this.#goneError(object);
     return { row, generation };
   }
