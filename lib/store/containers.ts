@@ -47,7 +47,7 @@ export const list: Kind = {
     const source = open.source as unknown[];
     const part = open.part as unknown as unknown[];
     const { length } = source;
-    for (let n = 0; n < length; n++) part.push(walk.part(source[n], open, n));
+    for (let n = 0; n < length; n++) part[n] = walk.part(source[n], open, n);
   },
   step: (at) => `[${at}]`,
 };

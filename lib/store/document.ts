@@ -1,22 +1,38 @@
-import { Encoder, ExtData } from '@msgpack/msgpack';
+import { Encoder, ExtensionCodec } from '@msgpack/msgpack';
 
 // An object's document: msgpack of [root, special 0, special 1, …]. Whatever msgpack cannot say is a special, and where it
 // belongs stands its number. So parts may be shared or go in circles, and nothing lies deep. document-reader.ts reads it.
 
+/** Stands for a special in the tree that is encoded. */
+export class SpecialRef {
+  constructor(readonly index: number) {}
+}
+
 /** The extension type of a special's number: 4 bytes, little-endian. */
 export const specialType = 1;
+const numberBytes = new Uint8Array(4);
 
-/** Stands for a special in the tree that is encoded. */
-export class SpecialRef extends ExtData {
-  constructor(readonly index: number) {
-    super(specialType, Uint8Array.of(index, index >>> 8, index >>> 16, index >>> 24));
-  }
-}
+const extensionCodec = new ExtensionCodec();
+extensionCodec.register({
+  type: specialType,
+  encode: (value) => {
+    if (!(value instanceof SpecialRef)) return null;
+    const { index } = value;
+    numberBytes[0] = index;
+    numberBytes[1] = index >>> 8;
+    numberBytes[2] = index >>> 16;
+    numberBytes[3] = index >>> 24;
+    return numberBytes; // copied at once
+  },
+  decode: () => {
+    throw new TypeError('Documents are read by DocumentReader');
+  },
+});
 
 /** Containers within containers, at most; deeper ones are specials. */
 export const maxDepth = 32;
 
-const newEncoder = () => new Encoder({ maxDepth: 2 * maxDepth });
+const newEncoder = () => new Encoder({ extensionCodec, maxDepth: 2 * maxDepth });
 let encoder = newEncoder();
 /** An encoder whose own buffer has grown beyond this is let go. */
 const keptBytes = 2 ** 20;

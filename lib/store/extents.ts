@@ -189,7 +189,7 @@ export class Extents {
     }
     if (end < this.totalPages) holes.push({ start: end, pages: this.totalPages - end, warm: false });
     this.usedPages = used;
-    // The longest, if there are too many to note: the last one always is.
+    // The last of them if there are too many to note: they end with what was never used.
     const noted = holes.length <= maxRanges ? holes : holes.slice(holes.length - maxRanges);
     for (const [n, { start, pages }] of noted.entries()) this.#set(n, start, pages, false);
     this.#count = noted.length;

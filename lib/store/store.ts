@@ -263,8 +263,9 @@ export class Store {
   #publish(row: Row, byteLength: number): ObjectRef {
     setLength(row, byteLength);
     setField(row, Field.lastUse, this.#heap.tick());
+    const ref = this.#refOf(row, generationOf(loadState(row))); // before somebody deletes it, and the row is another's
     this.#heap.publish(row);
-    return this.#refOf(row, generationOf(loadState(row)));
+    return ref;
   }
 
   #refOf({ id }: Row, generation: number): ObjectRef {

@@ -35,6 +35,7 @@ inline constexpr int64_t kLeaseLock = int64_t{1} << 41;
 
 enum ControlFlags : uint32_t {
   kEphemeral = 1,  // belongs to its peers: the last one to leave unlinks the name
+  kSparse = 2,     // a reservoir: most of its pages are holes on purpose
 };
 
 struct ControlHeader {

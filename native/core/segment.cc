@@ -44,7 +44,7 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   header.controlBytes = kControlBytes;
   header.dataOffset = kHeaderBytes;
   header.dataBytes = spec.dataBytes;
-  header.flags = spec.flags;
+  header.flags = spec.flags | (spec.sparse ? kSparse : 0U);
   header.peerSlots = kPeerSlots;
   header.createdAtNs = realTimeNs();
   if (spec.memberOf != nullptr) memcpy(record.memberOf, spec.memberOf, sizeof record.memberOf);
@@ -151,6 +151,7 @@ Result<void> Segment::attach(const Attachment& how) noexcept {
     hasControl = *found;
     ephemeral_ = hasControl && (record.header.flags & kEphemeral) != 0;
     reapable_ = hasControl && (ephemeral_ || record.isMember());
+    sparse_ = hasControl && (record.header.flags & kSparse) != 0;
   }
   if (hasControl) {
     // Before the elements are mapped: once we are a peer, nobody reaps the file under us.
@@ -189,8 +190,9 @@ Result<void> Segment::mapData(const Attachment& how) noexcept {
       break;
     case Mode::kReadWrite:
       flags = MAP_SHARED;
-      // A sparse file (Python's SharedMemory) would fail by SIGBUS when the file system is full: reserve it now.
-      if (facts_.allocatedBytes < facts_.size) {
+      // A sparse file (Python's SharedMemory) would fail by SIGBUS when the file system is full: reserve it now. Not one
+      // of ours, whose holes are not to be filled by whoever looks at it.
+      if (!sparse_ && facts_.allocatedBytes < facts_.size) {
         auto room = checkRoom(fd_.get(), how.dataBytes > facts_.allocatedBytes ? how.dataBytes - facts_.allocatedBytes : 0);
         if (!room) return room;
         auto reserved = allocatePages(fd_.get(), how.dataOffset, how.dataBytes);

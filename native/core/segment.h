@@ -99,6 +99,7 @@ class Segment {
   bool writable_ = false;
   bool anonymous_ = false;
   bool ephemeral_ = false;
+  bool sparse_ = false;
   bool reapable_ = false;  // ephemeral, or a member of another segment
   uint32_t slot_ = kNoPeer;
   uint64_t controlAt_ = 0;
