@@ -204,9 +204,76 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     expect(await ask('repr', { ...ref, storeId: '0'.repeat(32) })).toBe('an earlier store');
   });
 
-  test.each([3000, 80_000])(
-    'while objects of %d bytes come and go, it reads whole ones or none',
-    async (byteLength) => {
+  test.each([
+[3000, 40], [80_000, 40]])('while objects of %d bytes come and go, it reads whole ones or none', async (byteLength, alive) => {
+      const now = ndshm.create(freshName(), { shape: 2, dtype: 'int32', ephemeral: true });
+      const refs: ndshm.ObjectRef[] = [];
+      let mark = 0;
+      const putOne = () => {
+        const ref = store.putSync(new Uint8Array(byteLength).fill(++mark));
+        now.data.set([ref.object, ref.generation]);
+        refs.push(ref);
+      };
+      for (let n = 0; n < alive; n++) putOne();
+      let ended = false;
+    const question = { do: 'storm', now: now.name, ref: refs[0] };
+    const storm = python.ask<{ torn: number }>(question).finally(() => {
+      ended = true;
+    });
+    while (!ended) {
+      for (let n = 0; n < 10; n++) {
+        putOne();
+        store.delete(refs.shift() as ndshm.ObjectRef);
+      }
+      await new Promise(setImmediate);
+    }
+    const r = await storm; console.log(r, mark);
+    expect(r).toMatchObject({ torn: 0 });
+    for (const ref of refs) store.delete(ref);
+  });
+
+  test('a large array is a read-only view on the pages in /dev/shm', async () => {
+    const found = await ask<object>('keep', store.putSync(new Uint8Array(2 * mebibyte).fill(1)));
+    expect(found).toEqual({ file: `${shmPath(store.name)}.pages.0`, at: 0, sum: 2 * mebibyte, writeable: false });
+    const { at } = await ask<{ at: number }>('keep', store.putSync(new Float64Array(10_000)));
+    expect(at % 64).toBe(0);
+  });
+
+  test('whoever deletes what Python reads leaves it its pages until it lets go', async () => {
+    const byteLength = 3 * mebibyte;
+    const ref = store.putSync(new Uint8Array(byteLength).fill(1));
+    await ask('keep', ref);
+    expect(store.delete(ref)).toBe(true);
+    const stateOf = () => store.list().find(({ ref: { object } }) => object === ref.object)?.state;
+    expect(stateOf()).toBe('deleted');
+    const next = store.putSync(new Uint8Array(byteLength).fill(2));
+    expect(await python.ask<object>({ do: 'see' })).toMatchObject({ sum: byteLength });
+    expect(await ask('repr', ref)).toBe('deleted, or not sealed');
+    await python.ask({ do: 'drop' });
+    expect(stateOf()).toBeUndefined();
+    store.delete(next);
+  });
+
+  test('it finds nothing that is deleted, unsealed, never was, or of another store', async () => {
+    const gone = 'deleted, or not sealed';
+    for (const value of [1, ballast]) {
+      const old = store.putSync({ it: value });
+      store.delete(old);
+      expect(await ask('repr', old)).toBe(gone);
+      const next = store.putSync({ it: value }); // in the same row
+      expect(next.object).toBe(old.object);
+      expect(await ask('repr', old)).toBe(gone);
+    }
+    const draft = store.createArray(10);
+    expect(await ask('repr', draft.ref)).toBe(gone);
+    draft.close();
+    const ref = store.putSync(1);
+    expect(await ask('repr', { ...ref, object: 4095 * 2 ** 17 })).toBe('no such object');
+    expect(await ask('repr', { ...ref, storeId: '0'.repeat(32) })).toBe('an earlier store');
+  });
+
+  test.each([
+[3000, 40], [80_000, 40]])('while objects of %d bytes come and go, it reads whole ones or none', async (byteLength, alive) => {
       const now = ndshm.create(freshName(), { shape: 2, dtype: 'int32', ephemeral: true });
       const refs: ndshm.ObjectRef[] = [];
       let mark = 0;
