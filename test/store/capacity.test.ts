@@ -297,6 +297,31 @@ describe('past the capacity, with a spillDir', () => {
     store.close();
   });
 
+  test('a put that finds no room gives up only what is its own', async () => {
+    const name = freshName('store');
+    const [store, other] = [ndshm.Store.open(name, { capacity: '64MiB', spillDir }), ndshm.Store.open(name)];
+    const large = 24 * mebibyte;
+    await store.put(filled(large, 1));
+    ndshm.gc();
+    // As if /dev/shm were full, once.
+    const prototype = Reservoir.prototype as { fill: (this: Reservoir, ...given: unknown[]) => void };
+    const { fill } = prototype;
+    prototype.fill = () => {
+      prototype.fill = fill;
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    };
+    const putting = store.put(filled(large, 2));
+    await until(() => filesOf(other).length === 1, 'file');
+    const draft = other.createArray(100_000, 'uint8'); // in the row that the put had before
+    expect(look(store, await putting)).toEqual([large, 2]);
+    expect(stateOf(other, draft.ref)).toBe('making');
+    draft.array.fill(3);
+    draft.seal();
+    expect(seen(store.get(draft.ref))).toEqual([100_000, 3]);
+    other.close();
+    store.close();
+  });
+
   test('close() in the middle of it leaves the object to be spilled by the next', async () => {
     const name = freshName('store');
     const options = { capacity: '64MiB', spillDir };

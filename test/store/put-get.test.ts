@@ -219,11 +219,11 @@ describe('what get() gave', () => {
       const refs = [await store.put(pattern(1000, 3)), await store.put(pattern(3 * mebibyte, 4))];
       const got = refs.map((ref) => store.get<Uint8Array>(ref));
       if (how.startsWith('delete')) {
-      for (const ref of refs) {
-        expect(store.delete(ref)).toBe(true);
-        expect(thrownBy(() => store.get(ref)).code).toBe('ERR_NDSHM_STALE_HANDLE'); // though it is held
+        for (const ref of refs) {
+          expect(store.delete(ref)).toBe(true);
+          expect(thrownBy(() => store.get(ref)).code).toBe('ERR_NDSHM_STALE_HANDLE'); // though it is held
+        }
       }
-    }
       if (how.endsWith('close')) store.close();
       if (how === 'unlink') store.unlink();
       if (how !== 'unlink') {

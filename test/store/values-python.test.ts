@@ -16,7 +16,7 @@ kept = {}
 def answer(given):
     if given['do'] == 'drop': return kept.clear()
     if given['do'] == 'see': return seen(kept['value'])
-    if given['do'] == 'storm': return storm(mapped(given['now']), given['ref'], 200)
+    if given['do'] == 'storm': return storm(mapped(given['now']), given['ref'])
     if given['do'] == 'encode': return encode(eval(given['value'])).hex()
     try:
         value = eval(given['value']) if 'value' in given else decode(object_bytes(given['ref']))
@@ -29,18 +29,17 @@ def answer(given):
     kept['value'] = value
     return seen(value)
 
-def storm(now, ref, reads):
-    """Reads what has just been put, again and again: what was there, what was gone, what was not all one."""
-    counts = {'found': 0, 'gone': 0, 'torn': 0}
-    while counts['found'] < reads or counts['gone'] < reads:
+def storm(now, ref):
+    found = torn = 0
+    for _ in range(2000):
         ref['object'], ref['generation'] = now.tolist()
         try:
             value = decode(object_bytes(ref))
-            counts['found'] += 1
-            counts['torn'] += int(value.min() != value.max())
         except KeyError:
-            counts['gone'] += 1
-    return counts
+            continue
+        found += 1
+        torn += int(value.min() != value.max())
+    return {'found': found, 'torn': torn}
 
 def seen(a):
     return {**place(a.ctypes.data, a.nbytes), 'sum': int(a.sum()), 'writeable': a.flags.writeable}
@@ -204,20 +203,23 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     expect(await ask('repr', { ...ref, storeId: '0'.repeat(32) })).toBe('an earlier store');
   });
 
+  // As many of them live at a time as leave it a chance to read one, and to come too late.
   test.each([
-[3000, 40], [80_000, 40]])('while objects of %d bytes come and go, it reads whole ones or none', async (byteLength, alive) => {
-      const now = ndshm.create(freshName(), { shape: 2, dtype: 'int32', ephemeral: true });
-      const refs: ndshm.ObjectRef[] = [];
-      let mark = 0;
-      const putOne = () => {
-        const ref = store.putSync(new Uint8Array(byteLength).fill(++mark));
-        now.data.set([ref.object, ref.generation]);
-        refs.push(ref);
-      };
-      for (let n = 0; n < alive; n++) putOne();
-      let ended = false;
+    [3000, 4],
+    [80_000, 2],
+  ])('while objects of %d bytes come and go, it reads whole ones or none', async (byteLength, alive) => {
+    const now = ndshm.create(freshName(), { shape: 2, dtype: 'int32', ephemeral: true });
+    const refs: ndshm.ObjectRef[] = [];
+    let mark = 0;
+    const putOne = () => {
+      const ref = store.putSync(new Uint8Array(byteLength).fill(++mark));
+      now.data.set([ref.object, ref.generation]);
+      refs.push(ref);
+    };
+    for (let n = 0; n < alive; n++) putOne();
+    let ended = false;
     const question = { do: 'storm', now: now.name, ref: refs[0] };
-    const storm = python.ask<{ torn: number }>(question).finally(() => {
+    const counts = python.ask<{ found: number; torn: number }>(question).finally(() => {
       ended = true;
     });
     while (!ended) {
@@ -227,79 +229,12 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
       }
       await new Promise(setImmediate);
     }
-    const r = await storm; console.log(r, mark);
-    expect(r).toMatchObject({ torn: 0 });
+    const { found, torn } = await counts;
+    expect(torn).toBe(0);
+    expect(found).toBeGreaterThan(0);
     for (const ref of refs) store.delete(ref);
+    now.close();
   });
-
-  test('a large array is a read-only view on the pages in /dev/shm', async () => {
-    const found = await ask<object>('keep', store.putSync(new Uint8Array(2 * mebibyte).fill(1)));
-    expect(found).toEqual({ file: `${shmPath(store.name)}.pages.0`, at: 0, sum: 2 * mebibyte, writeable: false });
-    const { at } = await ask<{ at: number }>('keep', store.putSync(new Float64Array(10_000)));
-    expect(at % 64).toBe(0);
-  });
-
-  test('whoever deletes what Python reads leaves it its pages until it lets go', async () => {
-    const byteLength = 3 * mebibyte;
-    const ref = store.putSync(new Uint8Array(byteLength).fill(1));
-    await ask('keep', ref);
-    expect(store.delete(ref)).toBe(true);
-    const stateOf = () => store.list().find(({ ref: { object } }) => object === ref.object)?.state;
-    expect(stateOf()).toBe('deleted');
-    const next = store.putSync(new Uint8Array(byteLength).fill(2));
-    expect(await python.ask<object>({ do: 'see' })).toMatchObject({ sum: byteLength });
-    expect(await ask('repr', ref)).toBe('deleted, or not sealed');
-    await python.ask({ do: 'drop' });
-    expect(stateOf()).toBeUndefined();
-    store.delete(next);
-  });
-
-  test('it finds nothing that is deleted, unsealed, never was, or of another store', async () => {
-    const gone = 'deleted, or not sealed';
-    for (const value of [1, ballast]) {
-      const old = store.putSync({ it: value });
-      store.delete(old);
-      expect(await ask('repr', old)).toBe(gone);
-      const next = store.putSync({ it: value }); // in the same row
-      expect(next.object).toBe(old.object);
-      expect(await ask('repr', old)).toBe(gone);
-    }
-    const draft = store.createArray(10);
-    expect(await ask('repr', draft.ref)).toBe(gone);
-    draft.close();
-    const ref = store.putSync(1);
-    expect(await ask('repr', { ...ref, object: 4095 * 2 ** 17 })).toBe('no such object');
-    expect(await ask('repr', { ...ref, storeId: '0'.repeat(32) })).toBe('an earlier store');
-  });
-
-  test.each([
-[3000, 40], [80_000, 40]])('while objects of %d bytes come and go, it reads whole ones or none', async (byteLength, alive) => {
-      const now = ndshm.create(freshName(), { shape: 2, dtype: 'int32', ephemeral: true });
-      const refs: ndshm.ObjectRef[] = [];
-      let mark = 0;
-      const putOne = () => {
-        const ref = store.putSync(new Uint8Array(byteLength).fill(++mark));
-        now.data.set([ref.object, ref.generation]);
-        refs.push(ref);
-      };
-      for (let n = 0; n < 10; n++) putOne();
-      let counts: { [key: string]: number } | undefined;
-      const storm = python.ask<typeof counts>({ do: 'storm', now: now.name, ref: refs[0] }).then((answer) => {
-        counts = answer;
-      });
-      while (counts === undefined) {
-        for (let n = 0; n < 10; n++) {
-          putOne();
-          store.delete(refs.shift() as ndshm.ObjectRef);
-        }
-        await new Promise(setImmediate);
-      }
-      await storm;
-      expect(counts['torn']).toBe(0);
-      for (const ref of refs) store.delete(ref);
-      now.close();
-    },
-  );
 
   test('an array that was sealed', async () => {
     const draft = store.createArray([300, 400], 'int32', { order: 'F' });
