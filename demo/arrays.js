@@ -11,6 +11,7 @@ const names = {
   labels: nameOf('labels'),
   predictions: nameOf('predictions'),
   means: nameOf('means'),
+  store: nameOf('store'),
 };
 
 /**

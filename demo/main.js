@@ -2,6 +2,7 @@
 const { availableParallelism } = require('node:os');
 const { parseArgs } = require('node:util');
 const { default: colors } = require('ansis');
+const ndshm = require('ndshm');
 const { names, withArrays } = require('./arrays');
 const { withCrew } = require('./crew');
 const { count } = require('./digits');
@@ -57,6 +58,7 @@ async function demo() {
     const copied = await measureCopies(context);
     compareMemory(context, shared, copied);
     showAnswers(context);
+    await passReport(context);
     await showToPython(context);
   });
   console.log(`\n${colors.green('Done.')} All arrays are closed, and nothing of them is left in /dev/shm.`);
@@ -158,9 +160,41 @@ function showAnswers({ digits, labels, predictions, heldOut }) {
   if (accuracy < leastAccuracy) throw new Error(`Expected an accuracy of at least ${leastAccuracy * 100} %`);
 }
 
+/** Images, table and map in one value, for a process that knows nothing but a line of JSON. */
+async function passReport({ digits, labels, predictions, heldOut, signal }) {
+  step(
+    '6. Pass a report to another process, as one object',
+    'const ref = await store.put(report)   // there: store.get(ref)',
+  );
+  const truth = labels.slice(`-${heldOut}:`).data;
+  const confusion = new Uint32Array(100);
+  const mistakes = new Map();
+  truth.forEach((label, n) => {
+    confusion[10 * label + predictions.data[n]]++;
+    if (predictions.data[n] !== label) mistakes.set(n, predictions.data[n]);
+  });
+  const store = ndshm.Store.open(names.store, { capacity: '256MiB' });
+  try {
+    const images = digits.slice(`-${heldOut}:`);
+    const ref = await store.put({ images, confusion, mistakes });
+    const [read] = await withCrew(1, signal, (crew) => crew.askAll({ task: 'readReport', names, ref }));
+    if (read.right !== heldOut - mistakes.size || read.mistakes !== mistakes.size) {
+      throw new Error(`The other process reads ${read.right} right answers and ${read.mistakes} mistakes`);
+    }
+    print(
+      `${JSON.stringify(ref).length} bytes of JSON led it to ${mebibytes(images.nbytes)} MiB of images (${read.shape.join(' × ')}), without a copy;`,
+    );
+    print(
+      `its get() took ${read.ms.toFixed(1)} ms. It counts ${number(read.right)} right answers and ${read.mistakes} mistakes as well.`,
+    );
+  } finally {
+    store.close();
+  }
+}
+
 async function showToPython({ means, predictions, labels, heldOut, signal }) {
   step(
-    '6. Python reads the same arrays, and writes into one',
+    '7. Python reads the same arrays, and writes into one',
     "np.load('/dev/shm/' + name, mmap_mode='r')   # means: 'r+'; no code of ndshm",
   );
   const python = await findPython(signal);
