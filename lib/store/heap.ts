@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { closeAtExit } from '../array/at-exit';
-import { reapMembers } from '../array/directory';
+import { reap, reapMembers } from '../array/directory';
 import { Reservoir } from '../array/reservoir';
 import { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
@@ -90,6 +90,8 @@ export class Heap {
     this.name = checkName(name);
     checkName(`${name}.${pagesLabel}`);
     this.#spec = spec;
+    // One whose last process was killed has ended, though nobody has noticed yet.
+    if (reap(name)) reapMembers(name);
     this.state = new Monitor(
       name,
       {

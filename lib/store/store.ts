@@ -239,24 +239,20 @@ export class Store {
 
   /** False if there was no room in memory, some was made, and it may be tried again. */
   *#fillOrDrop({ row }: Claim, steps: Generator<void>): Generator<void, boolean> {
-    let filled = false;
     try {
       yield* steps;
       this.#heap.check();
-      filled = true;
+      return true;
     } catch (error) {
-      if (!isFull(error)) throw error;
-      this.#drop(row);
-      if (!(yield* this.#room.relieve())) throw error;
-    } finally {
-      if (!filled) this.#drop(row);
+      this.#drop(row); // once: from here on it may be another's
+      if (isFull(error) && (yield* this.#room.relieve())) return false;
+      throw error;
     }
-    return filled;
   }
 
-  /** Unless close(), or a call before this one, has done so. */
+  /** Unless close() has done so. */
   #drop(row: Row): void {
-    if (!this.#heap.closed && stateOf(loadState(row)) === State.making) this.#heap.abandon(row);
+    if (!this.#heap.closed) this.#heap.abandon(row);
   }
 
   /** The step that makes it an object. */
