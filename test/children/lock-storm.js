@@ -4,23 +4,13 @@
 // Each array's elements are all equal but while somebody writes, or after he died doing so; the last element says who is
 // inside. Arguments: name of the array, name of the Mutex and its array, seed.
 const ndshm = require('ndshm');
+const { broken, chooser } = require('./storm');
 
 const [name, guarded, seedText] = process.argv.slice(2);
 const array = ndshm.open(name, { mode: 'r+' });
 const protectedArray = ndshm.open(guarded, { mode: 'r+' });
 const mutex = new ndshm.Mutex(`${guarded}-mutex`);
-let state = Number(seedText);
-
-function pick(count) {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return Math.floor((state / 2 ** 32) * count);
-}
-
-function broken(message) {
-  process.send({ broken: message }, () => process.exit(1));
-  process.removeAllListeners();
-  throw new Error(message);
-}
+const pick = chooser(Number(seedText));
 
 const inside = (of) => of.size - 1;
 

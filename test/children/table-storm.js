@@ -4,22 +4,13 @@
 // All elements of an array are equal, but while somebody writes under its lock, or after he died doing so. Arrays of
 // dtype int32 are the test's own, and nobody frees them. Arguments: name of the table, seed.
 const ndshm = require('ndshm');
+const { broken, chooser } = require('./storm');
 
 const [name, seedText] = process.argv.slice(2);
 let table = ndshm.ArrayTable.open(name);
 const freed = [];
 const lengths = [1, 500, 140_000];
-let state = Number(seedText);
-
-function pick(count) {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-  return Math.floor((state / 2 ** 32) * count);
-}
-
-function broken(message) {
-  process.send({ broken: message }, () => process.exit(1));
-  throw new Error(message);
-}
+const pick = chooser(Number(seedText));
 
 function expectWhole(array, handle) {
   const { data } = array;

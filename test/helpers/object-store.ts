@@ -155,20 +155,22 @@ export async function dyingAtEachStep(
   check: (died: boolean) => void | Promise<void>,
 ): Promise<number> {
   let next = Peer.start();
-  for (let step = 0; ; step++) {
-    const peer = await next;
-    next = Peer.start(); // ready when this one is gone
-    await prepare(peer);
-    await dieAtStep(peer, step);
-    const died = await Promise.race([act(peer).then(() => false), peer.exited.then(() => true)]).catch((error) => {
-      if (String(error).includes('The child ended')) return true;
-      throw error;
-    });
-    const { signal } = await (died ? peer.end() : peer.kill());
-    if (signal !== 'SIGKILL') throw new Error(`The child ended by ${signal}: ${peer.stderr}`);
-    await check(died);
-    if (died) continue;
+  try {
+    for (let step = 0; ; step++) {
+      const peer = await next;
+      next = Peer.start(); // ready when this one is gone
+      await prepare(peer);
+      await dieAtStep(peer, step);
+      const died = await Promise.race([act(peer).then(() => false), peer.exited.then(() => true)]).catch((error) => {
+        if (String(error).includes('The child ended')) return true;
+        throw error;
+      });
+      const { signal } = await (died ? peer.end() : peer.kill());
+      if (signal !== 'SIGKILL') throw new Error(`The child ended by ${signal}: ${peer.stderr}`);
+      await check(died);
+      if (!died) return step;
+    }
+  } finally {
     await (await next).kill();
-    return step;
   }
 }

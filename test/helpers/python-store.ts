@@ -20,6 +20,7 @@ sys.path.insert(0, ${JSON.stringify(resolve(__dirname, '../python'))})
 sys.dont_write_bytecode = True
 from object_reader import decode
 from object_writer import encode
+import store_reader
 from store_reader import object_bytes
 
 def place(address, byteLength):

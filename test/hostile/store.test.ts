@@ -185,7 +185,7 @@ async function start(prefix: string): Promise<Peer> {
   return peer;
 }
 
-const hostileWords = [0, 1, 2, -1, 0x7fff_ffff, -0x8000_0000, 0x10_0000, 0xffff, 0x13];
+const hostileWords = [0, 1, -1, 0x7fff_ffff, -0x8000_0000, 0x10_0000, 0x13];
 
 describe('a store that another process of the same user writes over', () => {
   // Of the segment: kind and parameters, counters, ledger, lists of rows, directory of chunks, free ranges.
@@ -193,15 +193,18 @@ describe('a store that another process of the same user writes over', () => {
     const peer = await start(freshName('hostile'));
     for (const value of hostileWords) {
       const codes = await peer.run(
-        ({ kept }, word, first) => {
+        ({ kept, part }, word, first) => {
           const { writeSync, fstatSync } = process.getBuiltinModule('node:fs');
           const { make, use, end } = kept.get('tools') as Tools;
           const seen = new Map<string, string>();
           const bytes = Buffer.alloc(4);
           bytes.writeInt32LE(word);
-          // The ledger's entries and the chunk directory are long, and all of a kind: the first of each.
-          const ats = [...Array(36).keys(), 796, 797, 800, 830, 860, 861, 862, 863, 864, 865, 866, 867, 868, 869];
-          for (let n = 0; n < 24; n++) ats.push(870 + n, 17_244 + n);
+          // Behind the head of 16 words and 4 counters. What is long is all of a kind: the first of each.
+          const { Ledger } = part('sync/ledger') as { Ledger: { words: number } };
+          const { Rows } = part('store/rows') as { Rows: { words: number } };
+          const rowsAt = 20 + Ledger.words;
+          const ats = [...Array(36).keys()];
+          for (let n = 0; n < 12; n++) ats.push(rowsAt + n, rowsAt + 63 + n, rowsAt + Rows.words + n);
           for (const at of ats) {
             const subject = make();
             const { size } = fstatSync(subject.files[0]);
@@ -263,7 +266,7 @@ describe('a store that another process of the same user writes over', () => {
   test('with random words all over it gives right answers or errors', async () => {
     const peer = await start(freshName('hostile'));
     const random = randomFrom(seed);
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 5; round++) {
       const given = Math.floor(random() * 2 ** 31);
       const codes = await peer.run(
         ({ kept }, first, control, state) => {

@@ -41,14 +41,19 @@ def object_bytes(ref):
 
     before, length, first = state(), int(row[2:4].view('<u8')[0]), int(row[4])
     if before != SPILLED:
-        if kind > 0:
-            slots = PAGE * (1 + start + -(-64 * count // PAGE))
-            data = os.pread(pages.fileno(), length, slots + index * SLOTS[kind])
-        else:  # the lease is the open file's, and the mapping keeps that open
-            lease = struct.pack('hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 2**41 + first, -(-length // PAGE), 0)
-            fcntl.fcntl(pages, fcntl.F_OFD_SETLK, lease)
-            data = mmap.mmap(pages.fileno(), length, prot=mmap.PROT_READ, offset=PAGE * (1 + first))
+        slots = PAGE * (1 + start + -(-64 * count // PAGE))
+        data = copied(pages, slots + index * SLOTS[kind], length) if kind > 0 else leased(pages, first, length)
         if state() != SPILLED:
             return data
     folder = np.load(f"/dev/shm/{ref['store']}.spill.0").tobytes().decode()
     return np.memmap(f"{folder}/{ref['object']}.{ref['generation']}", mode='r')
+
+
+def copied(pages, at, length):
+    return os.pread(pages.fileno(), length, at)
+
+
+def leased(pages, first, length):
+    lease = struct.pack('hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 2**41 + first, -(-length // PAGE), 0)
+    fcntl.fcntl(pages, fcntl.F_OFD_SETLK, lease)  # it is the open file's, which the mapping keeps
+    return mmap.mmap(pages.fileno(), length, prot=mmap.PROT_READ, offset=PAGE * (1 + first))

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
 import { decode } from '../../dist/store/decode';
+import { slotSizes } from '../../dist/store/heap';
 import { type ArrayCase, arrayCase, contentOf, runs, shapeUpTo, timeoutMs, withArray } from '../helpers/arrays';
 import { type Content, PythonPeer } from '../helpers/python-peer';
 import { describeWithMsgpack, pythonStore } from '../helpers/python-store';
@@ -12,10 +13,13 @@ import { mebibyte, pattern } from '../helpers/store';
 
 const program = `${pythonStore}
 kept = {}
+fetches = store_reader.copied, store_reader.leased
 
 def answer(given):
     if given['do'] == 'drop': return kept.clear()
     if given['do'] == 'see': return seen(kept['value'])
+    # Pauses between its two looks at the row, until it is asked anything.
+    store_reader.copied, store_reader.leased = map(pausing, fetches) if given['do'] == 'pause' else fetches
     if given['do'] == 'storm': return storm(mapped(given['now']), given['ref'])
     if given['do'] == 'encode': return encode(eval(given['value'])).hex()
     try:
@@ -28,6 +32,13 @@ def answer(given):
     if given['do'] == 'again': return encode(value).hex()
     kept['value'] = value
     return seen(value)
+
+def pausing(fetch):
+    def paused(*given):
+        print('{"value": "pauses"}', flush=True)
+        sys.stdin.readline()
+        return fetch(*given)
+    return paused
 
 def storm(now, ref):
     found = torn = 0
@@ -78,14 +89,10 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     [[1, ['a', undefined]], "[1, ['a', None]]"],
     [{ a: { b: -1 } }, "{'a': {'b': -1}}"],
     [JSON.parse('{ "__proto__": [1] }'), "{'__proto__': [1]}"],
-    [
-      new Map<unknown, unknown>([
-        [{ k: 1 }, 'v'],
-        ['x', [2]],
-      ]),
-      "[({'k': 1}, 'v'), ('x', [2])]",
-    ],
-    [new Set([1, { a: 2 }]), "[1, {'a': 2}]"],
+    [JSON.parse('{ "__proto__": 1 }', (_, each) => (each === 1 ? 1n : each)), "{'__proto__': 1}"],
+    [new Map<unknown, unknown>().set({ k: 1 }, 'v').set('x', [2]), "[({'k': 1}, 'v'), ('x', [2])]"],
+    [new Map().set(1n, undefined), '[(1, None)]'],
+    [new Set([1, { a: 2 }, 3n]), "[1, {'a': 2}, 3]"],
     [new Date(5), "np.datetime64('1970-01-01T00:00:00.005')"],
     [new Date(Number.NaN), "np.datetime64('NaT','ms')"],
     [/a+/gi, "['RegExp', 'a+', 'gi']"],
@@ -149,16 +156,23 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     timeoutMs,
   );
 
-  test('objects of every size around the size classes', async () => {
-    for (const byteLength of [1, 63, 64, 400, 1000, 4000, 12_000, 40_000, 65_000, 65_400, 65_536, 70_000, 5_000_000]) {
-      const value = pattern(byteLength, byteLength);
-      const { sum } = await ask<{ sum: number }>('keep', store.putSync(value));
-      expect([byteLength, sum]).toEqual([byteLength, value.reduce((total, byte) => total + byte, 0)]);
+  test('objects that fill a slot of each class, and such as fill none', async () => {
+    const around = slotSizes.slice(2).flatMap((slotBytes) => [slotBytes - 64, slotBytes - 63]);
+    for (const byteLength of [...around, 5_000_000]) {
+      // Two, since only the second one's slot does not begin where all do.
+      for (const seed of [1, 2]) {
+        const value = pattern(byteLength, seed * byteLength);
+        const { sum } = await ask<{ sum: number }>('keep', store.putSync(value));
+        expect([byteLength, sum]).toEqual([byteLength, value.reduce((total, byte) => total + byte, 0)]);
+      }
     }
+    const sizes = new Set(store.list().map((each) => each.byteLength));
+    expect(slotSizes.slice(2).filter((slotBytes) => !sizes.has(slotBytes))).toEqual([]);
   });
 
   test('objects of all chunks of a class', async () => {
     const refs = Array.from({ length: 3000 }, (_, n) => store.putSync({ it: n }));
+    expect(new Set(refs.map(({ object }) => object >>> 17)).size).toBeGreaterThan(2);
     for (const n of [0, 999, 1000, 2999]) expect(await ask('repr', refs[n] as ndshm.ObjectRef)).toBe(String(n));
     for (const ref of refs) store.delete(ref);
   });
@@ -203,6 +217,16 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     expect(await ask('repr', { ...ref, storeId: '0'.repeat(32) })).toBe('an earlier store');
   });
 
+  test.each([3000, 80_000])('of %d bytes that go between its two looks it takes none', async (byteLength) => {
+    const old = store.putSync(new Uint8Array(byteLength));
+    expect(await ask('pause', old)).toBe('pauses');
+    store.delete(old);
+    const next = store.putSync(new Uint8Array(byteLength).fill(1));
+    expect(next.object).toBe(old.object);
+    expect(await python.ask('go on')).toBe('deleted, or not sealed');
+    store.delete(next);
+  });
+
   // As many of them live at a time as leave it a chance to read one, and to come too late.
   test.each([
     [3000, 4],
@@ -243,11 +267,12 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
     expect(await ask<object>('keep', ref)).toMatchObject({ sum: 240_000, file: `${shmPath(store.name)}.pages.0` });
   });
 
-  test('an object that was spilled, from its file', async () => {
+  test('an object that was spilled, before or between its two looks, from its file', async () => {
     const spillDir = mkdtempSync(join(tmpdir(), 'ndshm-test-'));
     const full = ndshm.Store.open(freshName(), { capacity: '4MiB', spillDir });
+    const put = (mark: number) => full.putSync(new Uint8Array(2 * mebibyte).fill(mark));
     try {
-      const refs = [1, 2, 3].map((mark) => full.putSync(new Uint8Array(2 * mebibyte).fill(mark)));
+      const refs = [1, 2, 3].map(put);
       const states = refs.map(({ object }) => full.list().find(({ ref }) => ref.object === object)?.state);
       expect(states).toContain('spilled');
       for (const [n, ref] of refs.entries()) {
@@ -255,6 +280,12 @@ describeWithMsgpack('Python reads a store by its format alone', () => {
         expect(sum).toBe((n + 1) * 2 * mebibyte);
         expect(file.startsWith(states[n] === 'spilled' ? spillDir : shmPath(full.name))).toBe(true);
       }
+      await python.ask({ do: 'drop' });
+      const last = put(4);
+      expect(await ask('pause', last)).toBe('pauses');
+      put(5);
+      const { sum, file } = await python.ask<{ sum: number; file: string }>('go on');
+      expect([sum, file.startsWith(spillDir)]).toEqual([8 * mebibyte, true]);
     } finally {
       full.close();
       rmSync(spillDir, { recursive: true });
