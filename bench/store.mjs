@@ -31,7 +31,7 @@ async function fillInC() {
 
 async function contestants(quick) {
   const puts = quick ? 2 : 4;
-  const gets = quick ? 20 : 100;
+  const gets = quick ? 200 : 2000;
   const args = { capacity, bytes, arrays, puts, gets, forms };
   const draft = { name: segmentName('draft'), capacity, sizes: draftSizes, repeats: quick ? 20 : 200 };
   const noPython = (await findPython()) === undefined ? 'no Python with numpy here' : undefined;
@@ -125,12 +125,20 @@ function draftRows({ ours, draft }) {
 function tableOfGets({ ours, ray }, rayName) {
   const row = (name, label, times) => [
     `${name}: ${label}`,
-    ...['first', 'again', 'p90', 'held', 'visit'].map((key) => times[key].toFixed(1)),
+    ...['first', 'again', 'p90', 'held', 'lease', 'visit'].map((key) => times[key]?.toFixed(1) ?? ''),
   ];
   const veryFirst = [`ndshm ${ours.first.toFixed(0)} µs`, ...(ray ? [`${rayName} ${ray.first.toFixed(0)} µs`] : [])];
   return {
     title: `What get takes in another process, µs (the very first one of a process, whatever it gets: ${veryFirst.join(', ')})`,
-    head: ['object', 'first', 'again, nothing held', '90th percentile', 'again, held', 'first visit of each page'],
+    head: [
+      'object',
+      'first',
+      'again, nothing held',
+      '90th percentile',
+      'again, held',
+      'lease',
+      'first visit of each page',
+    ],
     rows: forms.flatMap(({ label }, form) => [
       row('ndshm', label, ours.gets[form]),
       ...(ray ? [row(rayName, label, ray.gets[form])] : []),

@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { stateError } from '../errors';
+import { checkArrowStream } from './arrow-check';
 
 // Arrow is the caller's to install: it is looked for when the first table comes along.
 
@@ -17,23 +16,25 @@ function load(): Arrow {
   if (arrow !== undefined) return arrow;
   try {
     arrow = require('apache-arrow') as Arrow;
-  } catch {
-    try {
-      arrow = createRequire(join(process.cwd(), 'package.json'))('apache-arrow') as Arrow;
-    } catch (cause) {
-      const message = "The object holds an Arrow table, and 'apache-arrow' is not installed: npm install apache-arrow";
-      throw Object.assign(stateError('ERR_NDSHM_UNSUPPORTED', message), { cause });
-    }
+  } catch (cause) {
+    const message = "The object holds an Arrow table, and 'apache-arrow' is not installed: npm install apache-arrow";
+    throw Object.assign(stateError('ERR_NDSHM_UNSUPPORTED', message), { cause });
   }
   return arrow;
 }
 
 /** By its looks: whoever made it may have loaded another copy of the library than we would. */
-export const isArrowTable = (value: object): value is Table =>
-  'schema' in value && 'batches' in value && Array.isArray(value.batches) && value.constructor?.name === 'Table';
+export function isArrowTable(value: object): value is Table {
+  if (!('schema' in value && 'batches' in value && Array.isArray(value.batches))) return false;
+  const Class = value.constructor as unknown;
+  return typeof Class === 'function' && (Class as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === 'Table';
+}
 
 /** Its IPC stream. */
 export const tableToBytes = (table: Table): Uint8Array => load().tableToIPC(table, 'stream');
 
-/** A table whose columns are views on these bytes. */
-export const bytesToTable = (bytes: Uint8Array): Table => load().tableFromIPC(bytes);
+/** A table whose columns are views on these bytes, which may be anything. */
+export function bytesToTable(bytes: Uint8Array): Table {
+  checkArrowStream(bytes);
+  return load().tableFromIPC(bytes);
+}

@@ -86,8 +86,9 @@ export const entries: Kind = {
 
 export const map: Kind = {
   fill(walk, open) {
-    // All of them first: what is met there may be code of the user's, and change the map.
-    for (const [key, value] of [...Map.prototype.entries.call(open.source as Map<unknown, unknown>)]) {
+    // All of them first: what is met there may run code of the user's, which may change the map.
+    const all = [...Map.prototype.entries.call(open.source as Map<unknown, unknown>)];
+    for (const [key, value] of all) {
       append(walk, open, key);
       append(walk, open, value);
     }
@@ -97,7 +98,8 @@ export const map: Kind = {
 
 export const set: Kind = {
   fill(walk, open) {
-    for (const value of [...Set.prototype.values.call(open.source as Set<unknown>)]) append(walk, open, value);
+    const all = [...Set.prototype.values.call(open.source as Set<unknown>)];
+    for (const value of all) append(walk, open, value);
   },
   step: (at) => `.values()[${Number(at) - 1}]`,
 };

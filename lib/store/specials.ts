@@ -89,9 +89,20 @@ export class Specials {
   #makeError(name: unknown, message: unknown, stack: unknown): Error {
     const Class = errorClasses.get(name);
     if (Class === undefined) throw malformed();
-    const error = message === null ? new Class() : new Class(this.#text(message));
+    const error = errorWithoutStack(Class, message === null ? undefined : this.#text(message));
     defineHidden(error, 'stack', stack === null ? undefined : this.#text(stack));
     return error;
+  }
+}
+
+/** To write down where we are just now would take ten times as long as all else, and it gets the stack that it had. */
+function errorWithoutStack(Class: ErrorConstructor, message: string | undefined): Error {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new Class(message); // undefined: it has no message of its own
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

@@ -93,7 +93,7 @@ class Walk implements Parts {
     }
     if (types.isRegExp(value)) return this.#leaf(value, ['RegExp', this.#text(value.source), value.flags]);
     if (types.isNativeError(value)) return this.#nestSpecial(value, this.#errorSpecial(value), error, within, at);
-    if (types.isBoxedPrimitive(value)) return this.#leaf(value, ['Boxed', this.part(value.valueOf(), within, at)]);
+    if (types.isBoxedPrimitive(value)) return this.#leaf(value, ['Boxed', this.part(primitiveOf(value), within, at)]);
     if (types.isArrayBuffer(value)) return this.#leaf(value, ['ArrayBuffer', this.#buffer(value, within, at)]);
     if (value instanceof SharedArray) return this.#sharedArray(value, within, at);
     if (isArrowTable(value)) return this.#leaf(value, ['Arrow', this.#buffer(tableToBytes(value), within, at)]);
@@ -166,12 +166,22 @@ class Walk implements Parts {
 
 const errorNames = new Set(['EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError']);
 
-const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
-  ?.get as () => string | undefined;
+const typedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
 /** The name of its class, whatever a subclass says. */
 const tagOf = (view: ArrayBufferView): string =>
-  Buffer.isBuffer(view) ? 'Buffer' : (typedArrayTag.call(view) ?? 'DataView');
+  Buffer.isBuffer(view)
+    ? 'Buffer'
+    : ((Reflect.get(typedArrayPrototype, Symbol.toStringTag, view) as string | undefined) ?? 'DataView');
+
+/** Whatever its own valueOf() says. */
+function primitiveOf(boxed: object): unknown {
+  if (types.isNumberObject(boxed)) return Number.prototype.valueOf.call(boxed);
+  if (types.isStringObject(boxed)) return String.prototype.valueOf.call(boxed);
+  if (types.isBooleanObject(boxed)) return Boolean.prototype.valueOf.call(boxed);
+  if (types.isBigIntObject(boxed)) return BigInt.prototype.valueOf.call(boxed);
+  return Symbol.prototype.valueOf.call(boxed);
+}
 
 /** Throws if they are gone. */
 function bytesOf(source: ArrayBufferView | ArrayBuffer): Uint8Array {

@@ -132,7 +132,8 @@ describe('SharedArrays in a value', () => {
           bytes[n] = dtype === 'bool' ? n % 2 : (n * 37) % 120;
         });
         const got = through({ a }).a;
-        expect([got.shape, got.dtype, got.strides, got.toNested()]).toEqual([a.shape, dtype, a.strides, a.toNested()]);
+        expect([got.shape, got.dtype, got.toNested()]).toEqual([a.shape, dtype, a.toNested()]);
+        if (a.size > 0) expect(got.strides).toEqual(a.strides);
       }
     }
   });
@@ -190,7 +191,13 @@ describe('SharedArrays in a value', () => {
   });
 
   test.each(['C', 'F'] as const)('have the bytes that a draft of theirs will have (order %s)', (order) => {
-    for (const shape of [[], [0], [5, 7], [2 ** 18]]) {
+    // What is contiguous both ways counts as C order.
+    for (const shape of order === 'C'
+      ? [[], [0], [5, 7], [2 ** 18]]
+      : [
+          [5, 7],
+          [512, 256],
+        ]) {
       const whole = encode(array({ shape, dtype: 'float64', order }));
       const draft = encodeArray('float64', shape, order);
       expect(Buffer.from(draft.head)).toEqual(Buffer.from(whole.head));

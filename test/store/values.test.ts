@@ -5,28 +5,47 @@ import { runs, timeoutMs } from '../helpers/arrays';
 import { thrownBy } from '../helpers/shm';
 import { anyValue, differenceOf, through } from '../helpers/values';
 
+/** V8 clones an error that is in its own cause into bytes that it cannot read back. */
+function hasCausalCircle(value: unknown): boolean {
+  try {
+    deserialize(serialize(value));
+    return false;
+  } catch (error) {
+    if ((error as Error).message === 'Unable to deserialize cloned data.') return true;
+    throw error;
+  }
+}
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
 describe('a value comes out', () => {
   test(
-    'as structuredClone() gives it, whatever it is',
+    'alike, whatever it is',
     () => {
       fc.assert(
         fc.property(anyValue, (value) => {
-          expect(differenceOf(through(value), structuredClone(value))).toBeUndefined();
+          expect(differenceOf(through(value), value)).toBeUndefined();
         }),
-        runs(1500),
+        runs(500),
       );
     },
     timeoutMs,
   );
 
-  test(
-    'as v8.deserialize() gives it, whatever it is',
-    () => {
+  test.each([
+    ['structuredClone()', (value: unknown) => structuredClone(value)],
+    ['v8.deserialize()', (value: unknown) => deserialize(serialize(value)) as unknown],
+  ])(
+    'as %s gives it, whatever it is',
+    (_what, clone) => {
       fc.assert(
         fc.property(anyValue, (value) => {
-          expect(differenceOf(through(value), deserialize(serialize(value)))).toBeUndefined();
+          fc.pre(!hasCausalCircle(value));
+          expect(differenceOf(through(value), clone(value))).toBeUndefined();
         }),
-        runs(300),
+        runs(500),
       );
     },
     timeoutMs,
@@ -101,10 +120,15 @@ describe('a value comes out', () => {
     ['objects', () => ({}), (parent: object, child: object) => Object.assign(parent, { child })],
     ['lists', () => [], (parent: object, child: object) => (parent as unknown[]).push(child, 'and')],
     ['maps', () => new Map(), (parent: object, child: object) => (parent as Map<unknown, unknown>).set('child', child)],
-    ['errors', () => new Error('in'), (parent: object, child: object) => Object.assign(parent, { cause: child })],
+    [
+      'errors',
+      () => new Error('in'),
+      (parent: object, child: object) => Object.defineProperty(parent, 'cause', { value: child }),
+    ],
   ])(
     'nested 100,000 deep, in %s',
     (_kind, make, put) => {
+      jest.replaceProperty(Error, 'stackTraceLimit', 0); // jest takes a millisecond to write down a stack
       const inner = make();
       let value = inner;
       const depth = 100_000;
@@ -127,14 +151,19 @@ describe('a value comes out', () => {
 
   test('with 100,000 elements in a list, map, set and object', () => {
     const list = Array.from({ length: 100_000 }, (_, n) => (n % 3 === 0 ? `text ${n}` : n));
-    const value = { list, map: new Map(list.map((each, n) => [n, each])), set: new Set(list), object: { ...list } };
+    const value = {
+      list,
+      map: new Map(list.map((each, n) => [n, each])),
+      set: new Set(list),
+      object: Object.assign({}, list),
+    };
     expect(differenceOf(through(value), value)).toBeUndefined();
   });
 
   test('where it is a long list with holes, undefined, names, or a getter', () => {
     const base = () => Array.from({ length: 1000 }, (_, n) => n as unknown);
     const holes = base();
-    delete holes[500];
+    Reflect.deleteProperty(holes, 500);
     const blank = base();
     blank[500] = undefined;
     const names = Object.assign(base(), { name: 'x' });
@@ -161,7 +190,7 @@ describe('a value comes out', () => {
       balance = 5;
       #pin = 1234;
       get double() {
-        return 2 * this.balance + this.#pin * 0;
+        return this.balance + this.#pin;
       }
     }
     class Tagged {
@@ -185,6 +214,29 @@ describe('a value comes out', () => {
       createContext(),
     ) as unknown;
     expect(differenceOf(through(value), value)).toBeUndefined();
+  });
+
+  test('as what it is, whatever its methods say', () => {
+    class Odd extends Map<number, number> {
+      override entries(): never {
+        throw new Error('not to be called');
+      }
+      override [Symbol.iterator](): never {
+        throw new Error('not to be called');
+      }
+    }
+    const seven = Object.assign(Object(7) as object, { valueOf: () => 8, getTime: () => 9 });
+    const date = Object.assign(new Date(3), { getTime: () => 4 });
+    const value = [new Odd().set(1, 2), seven, date];
+    expect(differenceOf(through(value), structuredClone(value))).toBeUndefined();
+  });
+
+  test('as it was when a map or set was met, though code of its own changes that', () => {
+    const map = new Map<unknown, unknown>([[1, 1]]);
+    const error = new Error('x');
+    Object.defineProperty(error, 'message', { get: () => String(map.set({}, map.size).size) });
+    map.set(2, error).set(3, 3);
+    expect(through(map).size).toBe(3);
   });
 
   test('by getters, which are called once', () => {
@@ -246,6 +298,7 @@ describe('what cannot be cloned is refused with the way to it:', () => {
       'arguments',
       () => [
         (function () {
+          // biome-ignore lint/complexity/noArguments: that is what is refused
           return arguments;
         })(),
       ],
