@@ -53,7 +53,7 @@ describe(`SIGKILL at random points, seed ${seed}`, () => {
 
       let begun = 0;
       const killOne = async (): Promise<void> => {
-        const child = new Child('storm.js', [prefix, String(Math.floor(random() * 2 ** 31))]);
+        const child = new Child('array-storm.js', [prefix, String(Math.floor(random() * 2 ** 31))]);
         const progress = 1 + Math.floor(random() * 4);
         for (let count = 0; count < progress; count++) {
           const message = await child.message<number | { broken: string }>();
