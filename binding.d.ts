@@ -170,4 +170,6 @@ export interface Binding {
   readonly faults: Uint32Array;
   unlink(name: string): Failure | undefined;
   reap(name: string): boolean | Failure;
+  /** Ends this process, in the midst of anything, when the other end of this socket is closed. */
+  endWithParent(socket: number, store: string): Failure | undefined;
 }

@@ -51,7 +51,16 @@ export const errorCodes = {
     'The bytes of the object are not what put() writes: something has overwritten them. Delete it and put it anew.',
   ERR_NDSHM_CAPACITY:
     'The store has no room for the object. Delete what nobody needs, let readers go, or give it more capacity or a spillDir.',
+  ERR_NDSHM_TASK:
+    'The function of a task threw something without a code of its own. See the message, `thrown`, and the stack.',
+  ERR_NDSHM_WORKER_LOST:
+    'The process that ran the task ended in the middle of it: killed, out of memory, or by process.exit(). Give idempotent tasks `retries`.',
+  ERR_NDSHM_CANCELLED: 'The task was cancelled, or its pool terminated. Submit it again if its result is still wanted.',
+  ERR_NDSHM_POOL_BROKEN:
+    'The pool’s workers fail at their start: the initializer throws, or the process ends before it is ready. See `cause`.',
   ERR_NDSHM_FULL: 'A table or queue of fixed size has no room for it. Make it larger, or wait until there is room.',
+  ERR_NDSHM_FUNCTION:
+    'The pool cannot hand this function to another process. Export it from a module, or let it need nothing from outside.',
   ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
   ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',
   ERR_NDSHM_NO_BINARY: 'There is no compiled addon for this platform. Compile it: npx ndshm build',

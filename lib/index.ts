@@ -41,6 +41,15 @@ export type {
   WriteSyncOptions,
 } from './lock/hold';
 export type { Mode } from './options';
+export type { Actor } from './pool/actor';
+export { Cancelled, TaskError, Timeout, WorkerLost } from './pool/failures';
+export type { ModuleFunction, TaskFunction } from './pool/functions';
+export type { CallOptions } from './pool/limits';
+export type { OnPoolProgress } from './pool/map';
+export { type ImapOptions, type MapOptions, Pool, type PoolOptions, type PoolWaitOptions } from './pool/pool';
+export { availableProcessors } from './pool/processors';
+export { type Progress, type ProgressBar, type ProgressBarOptions, progressBar } from './pool/progress-bar';
+export { TaskRef } from './pool/task-ref';
 export { ArrayTable, type GetArrayOptions, type TableArrayOptions } from './store/array-table';
 export { Draft } from './store/draft';
 export { Lease } from './store/lease';

@@ -14,7 +14,7 @@ export function closeAtExit(closable: Closable): () => void {
   if (!watchingExit) {
     watchingExit = true;
     process.once('exit', () => {
-      for (const each of open) each.deref()?.close();
+      for (const each of [...open].reverse()) each.deref()?.close(); // what was opened in another one closes before it
     });
   }
   const reference = new WeakRef(closable);

@@ -45,37 +45,40 @@ export interface AttachOptions {
  */
 export function attach(handle: ArrayHandle, options?: AttachOptions): SharedArray {
   const checked = checkHandle(handle);
-  const { mode, allowForeignOwner } = checkOptions(options, ['mode', 'allowForeignOwner'], 'attach()');
-  const how = {
-    ...(mode === undefined ? {} : { mode }),
-    ...(allowForeignOwner === undefined ? {} : { allowForeignOwner }),
-  };
-  const { name, dtype, shape, order, rawByteOffset } = checked;
-  const array =
-    rawByteOffset === undefined
-      ? open(name, how)
-      : openRaw(name, { ...how, dtype, shape: [...shape], order, byteOffset: rawByteOffset });
+  const array = attachWhole(checked, checkOptions(options, ['mode', 'allowForeignOwner'], 'attach()'));
+  if (checked.view === undefined) return array;
   try {
-    const found = SharedArray.attachmentOf(array);
-    const same =
-      found.id === checked.id &&
-      found.spec.spec.name === dtype &&
-      found.spec.order === order &&
-      found.spec.shape.join() === shape.join();
-    if (!same) {
-      throw stateError(
-        'ERR_NDSHM_STALE_HANDLE',
-        `'${name}' has been replaced since the handle was made; open('${name}') gives the new array`,
-      );
-    }
-    return checked.view === undefined ? array : viewOf(array, checked.view);
+    // Nobody else knows the whole array.
+    return viewOf(array, checked.view, true);
   } catch (error) {
     array.close();
     throw error;
   }
 }
 
-function viewOf(array: SharedArray, view: NonNullable<ArrayHandle['view']>): SharedArray {
+/** @internal The array that a checked handle describes, or describes a view of. */
+export function attachWhole(handle: ArrayHandle, how: AttachOptions): SharedArray {
+  const { name, id, dtype, shape, order, rawByteOffset } = handle;
+  const array =
+    rawByteOffset === undefined
+      ? open(name, how)
+      : openRaw(name, { ...how, dtype, shape, order, byteOffset: rawByteOffset });
+  const { id: foundId, spec: found } = SharedArray.attachmentOf(array);
+  const sameElements = found.spec.name === dtype && found.order === order && found.shape.join() === shape.join();
+  if (foundId === id && sameElements) return array;
+  array.close();
+  throw stateError(
+    'ERR_NDSHM_STALE_HANDLE',
+    `'${name}' has been replaced since the handle was made; open('${name}') gives the new array`,
+  );
+}
+
+/** @internal Throws ERR_NDSHM_INVALID_ARGUMENT unless the view lies within the array. */
+export function viewOf(
+  array: SharedArray,
+  view: NonNullable<ArrayHandle['view']>,
+  ownsAttachment: boolean,
+): SharedArray {
   const { itemsize } = array;
   const geometry = {
     shape: checkShape(view.shape),
@@ -95,22 +98,23 @@ function viewOf(array: SharedArray, view: NonNullable<ArrayHandle['view']>): Sha
   if (!whole || geometry.steps.length !== geometry.shape.length || (!empty && !(low >= 0 && high < array.size))) {
     throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `The handle's view does not lie within '${array.name}'`);
   }
-  return SharedArray.viewOf(array, geometry);
+  return SharedArray.viewOf(array, geometry, ownsAttachment);
 }
 
-function checkHandle(handle: unknown): ArrayHandle {
+/** @internal With its shape as a list. */
+export function checkHandle(handle: unknown): ArrayHandle {
   if (typeof handle !== 'object' || handle === null || (handle as ArrayHandle).ndshm !== 1) {
     throw wrongKind('a handle (array.handle)', 'attach()', handle);
   }
   const { name, id, dtype, shape, order, rawByteOffset, view } = handle as ArrayHandle;
   checkName(name);
   specOf(dtype);
-  checkShape(shape);
+  const lengths = checkShape(shape);
   oneOf(order, ['C', 'F'], "the handle's order");
   if (id !== null && typeof id !== 'string') throw wrongKind('a string or null', "the handle's id", id);
   if (rawByteOffset !== undefined) integerIn(rawByteOffset, 0, Number.MAX_SAFE_INTEGER, "the handle's rawByteOffset");
   if (view !== undefined && !(Array.isArray(view?.shape) && Array.isArray(view.strides))) {
     throw wrongKind('{ shape, strides, byteOffset }', "the handle's view", view);
   }
-  return handle as ArrayHandle;
+  return { ...(handle as ArrayHandle), shape: lengths };
 }

@@ -672,9 +672,9 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
     return array.#attachment;
   }
 
-  /** @internal The view that a handle describes; closing it closes the attachment, which nobody else knows. */
-  static viewOf<D extends DType>(array: SharedArray<D>, geometry: Geometry): SharedArray<D> {
-    return array.#view(geometry, true);
+  /** @internal The view that a handle describes. With `ownsAttachment`, closing it closes the whole array. */
+  static viewOf<D extends DType>(array: SharedArray<D>, geometry: Geometry, ownsAttachment: boolean): SharedArray<D> {
+    return array.#view(geometry, ownsAttachment);
   }
 
   /** @internal The whole memory and this array's place in it, in elements; for adapters to other array libraries. */

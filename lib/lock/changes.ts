@@ -20,6 +20,11 @@ export interface PeerId {
 export interface UntilOptions extends WaitOptions {
   /** The wait alone does not keep the process running. */
   readonly unref?: boolean | undefined;
+  /**
+   * For so long, from the beginning and from each change on, it is looked at in each turn of the event loop: what comes
+   * soon is seen at once, where a thread would have to be woken. It takes a processor meanwhile. Default 0.
+   */
+  readonly pollMs?: number | undefined;
 }
 
 /** Something to look at again after every change: undefined = not yet. */
@@ -32,6 +37,7 @@ interface Waiter {
   readonly look: () => boolean;
   readonly watched: Watched;
   readonly unref: boolean;
+  readonly pollMs: number;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -53,6 +59,8 @@ export class Changes {
   /** Since when changes have come so fast that the event loop has had no turn. */
   #turnBegunMs = 0;
   #watched: Uint32Array = noPeers;
+  #pollsFromMs = 0;
+  #polledSignal = 0;
 
   constructor(readonly control: ControlWords) {
     this.words = control.words;
@@ -87,6 +95,7 @@ export class Changes {
         },
         watched,
         unref: options.unref === true,
+        pollMs: options.pollMs ?? 0,
         reject: (reason) => {
           deadline.clear();
           reject(reason);
@@ -99,6 +108,7 @@ export class Changes {
       };
       const deadline = new Deadline(options, (timeoutMs) => leave(this.control.timeoutError(what, timeoutMs)), leave);
       this.#waiters.add(waiter);
+      this.#pollsFromMs = performance.now();
       this.#await();
     });
   }
@@ -167,6 +177,7 @@ export class Changes {
       if (this.#turnIsOver()) return;
       this.#changesFast = this.control.native.changesSoon(signal);
       if (this.#changesFast) continue;
+      if (this.#polls(signal)) return;
       if (!this.control.canLock) {
         this.#awaiting = true;
         const timer = setTimeout(() => this.#changed(1), blindSliceMs);
@@ -192,6 +203,20 @@ export class Changes {
     if (now - this.#turnBegunMs < 1) return false;
     this.#awaiting = true;
     this.#changesFast = false;
+    setImmediate(() => this.#changed(1));
+    return true;
+  }
+
+  /** Whether we go on in the next turn of the event loop. */
+  #polls(signal: number): boolean {
+    let pollMs = 0;
+    for (const waiter of this.#waiters) pollMs = Math.max(pollMs, waiter.pollMs);
+    if (pollMs === 0) return false;
+    const now = performance.now();
+    if (signal !== this.#polledSignal) this.#pollsFromMs = now;
+    this.#polledSignal = signal;
+    if (now - this.#pollsFromMs >= pollMs) return false;
+    this.#awaiting = true;
     setImmediate(() => this.#changed(1));
     return true;
   }

@@ -3,7 +3,7 @@ import { excerpt } from '../array/excerpt';
 import { checkedByteLength, checkShape, type Order } from '../array/shape';
 import { stateError } from '../errors';
 import { bytesToTable } from './arrow';
-import type { Special } from './document-reader';
+import type { Special } from './document';
 import { type BufferPlace, corrupt } from './object-format';
 
 /** Where an object lies. */

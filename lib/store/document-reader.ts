@@ -1,8 +1,8 @@
-import { specialType } from './document';
+import { type Special, specialType } from './document';
 import { corrupt } from './object-format';
 
-// Reads the msgpack of a document whose bytes may be anything. The encoder's own library is not asked to: it takes room for
-// as many elements as a list claims to have, for lists within lists (4 GB for 50 KB), and lets any depth, key and extension
+// Reads the msgpack of a document whose bytes may be anything. No library is asked to: MessagePack's own takes room for as
+// many elements as a list claims to have, for lists within lists (4 GB for 50 KB), and lets any depth, key and extension
 // pass. This one takes room for what is there, and takes the few kinds that documents are made of.
 
 /** What a part of the document lies in. */
@@ -16,9 +16,6 @@ export class Place {
     readonly key: string | number,
   ) {}
 }
-
-/** Its tag, and what it is made of. */
-export type Special = [tag: string, ...parts: unknown[]];
 
 export interface Document {
   /** Holds the root, which may be a special. */

@@ -8,6 +8,9 @@ export class SpecialRef {
   constructor(readonly index: number) {}
 }
 
+/** Its tag, and what it is made of. */
+export type Special = [tag: string, ...parts: unknown[]];
+
 /** The extension type of a special's number: 4 bytes, little-endian. */
 export const specialType = 1;
 const numberBytes = new Uint8Array(4);

@@ -2,7 +2,7 @@ import { type DType, specOf } from '../array/dtype';
 import { checkedByteLength, type Order } from '../array/shape';
 import { encodeDocument, SpecialRef } from './document';
 import { layOut } from './object-format';
-import { treeOf } from './tree';
+import { type EncodeOptions, treeOf } from './tree';
 
 export interface Encoded {
   /** Of the whole object. */
@@ -22,10 +22,11 @@ export interface EncodedBuffer {
 
 /**
  * An object's bytes, but for the bulk of them: arrays are left where they are. Takes what structured clone takes, and
- * SharedArrays and Arrow tables. Errors: ERR_NDSHM_INVALID_ARGUMENT, with the path to what cannot be cloned.
+ * SharedArrays and Arrow tables. Errors: ERR_NDSHM_INVALID_ARGUMENT, with the path to what cannot be cloned; what
+ * `instance` throws.
  */
-export function encode(value: unknown): Encoded {
-  const { document, buffers } = treeOf(value);
+export function encode(value: unknown, options?: EncodeOptions): Encoded {
+  const { document, buffers } = treeOf(value, options);
   const byteLengths = buffers.map((bytes) => bytes.byteLength);
   const { byteLength, head, offsets } = layOut(encodeDocument(document), byteLengths);
   const placed = (bytes: Uint8Array, n: number): EncodedBuffer => ({

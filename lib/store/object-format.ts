@@ -56,8 +56,11 @@ export interface ObjectParts {
   readonly buffers: readonly BufferPlace[];
 }
 
+/** Whether there are arrays among the parts of an object, which would be views on its bytes. */
+export const hasBuffers = (object: Buffer): boolean => object.readUInt32LE(12) !== 0;
+
 export function readLayout(object: Uint8Array): ObjectParts {
-  const bytes = Buffer.from(object.buffer, object.byteOffset, object.byteLength);
+  const bytes = Buffer.isBuffer(object) ? object : Buffer.from(object.buffer, object.byteOffset, object.byteLength);
   if (bytes.length < headerBytes || bytes.readUInt32LE(0) !== magic) throw corrupt('it does not begin as one');
   const found = bytes.readUInt32LE(4);
   if (found !== version) throw corrupt(`it is of version ${found}, and this ndshm reads version ${version}`);

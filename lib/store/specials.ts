@@ -1,10 +1,17 @@
 import { BufferViews, type ObjectMemory } from './buffer-views';
-import { type Document, Place, type Special } from './document-reader';
+import type { Special } from './document';
+import { type Document, Place } from './document-reader';
 import { corrupt } from './object-format';
 
 const errorClasses: ReadonlyMap<unknown, ErrorConstructor> = new Map(
   [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError].map((each) => [each.name, each]),
 );
+
+/** What a special of a kind that only the caller knows stands for; undefined = the caller does not know it either. */
+export type InstanceOf = (special: Special) => unknown;
+
+/** Around what an InstanceOf has thrown: the bytes are not to blame. */
+export class InstanceError extends Error {}
 
 /**
  * What a document's specials are. First all of them are made, containers empty, then each is put where it belongs, and only
@@ -13,11 +20,13 @@ const errorClasses: ReadonlyMap<unknown, ErrorConstructor> = new Map(
 export class Specials {
   readonly #specials: Document['specials'];
   readonly #views: BufferViews;
+  readonly #instance: InstanceOf | undefined;
   readonly #values: unknown[] = [];
 
-  constructor(specials: Document['specials'], memory: ObjectMemory) {
+  constructor(specials: Document['specials'], memory: ObjectMemory, instance: InstanceOf | undefined) {
     this.#specials = specials;
     this.#views = new BufferViews(memory);
+    this.#instance = instance;
   }
 
   putInto(places: readonly Place[]): void {
@@ -82,7 +91,15 @@ export class Specials {
         }
         return first;
       default:
-        return this.#views.make(special);
+        return this.#instanceOf(special) ?? this.#views.make(special);
+    }
+  }
+
+  #instanceOf(special: Special): unknown {
+    try {
+      return this.#instance?.(special);
+    } catch (cause) {
+      throw new InstanceError('', { cause });
     }
   }
 

@@ -197,14 +197,22 @@ export class Store {
    * it is left.
    */
   async put(value: unknown): Promise<ObjectRef> {
-    const object = encode(value);
-    return object.byteLength <= maxSlotBytes ? runSync(this.#putSmall(object)) : run(this.#putLarge(object));
+    return Store.putEncoded(this, encode(value));
   }
 
   /** put(), but blocking the thread. */
   putSync(value: unknown): ObjectRef {
-    const object = encode(value);
-    return runSync(object.byteLength <= maxSlotBytes ? this.#putSmall(object) : this.#putLarge(object));
+    return Store.putEncodedSync(this, encode(value));
+  }
+
+  /** @internal put() of what is encoded already. */
+  static async putEncoded(store: Store, object: Encoded): Promise<ObjectRef> {
+    return object.byteLength <= maxSlotBytes ? runSync(store.#putSmall(object)) : run(store.#putLarge(object));
+  }
+
+  /** @internal */
+  static putEncodedSync(store: Store, object: Encoded): ObjectRef {
+    return runSync(object.byteLength <= maxSlotBytes ? store.#putSmall(object) : store.#putLarge(object));
   }
 
   /** Into a slot of a slab. */
@@ -325,8 +333,17 @@ export class Store {
    */
   // The caller knows what was put.
   get<T = unknown>(ref: ObjectRef): T {
-    const { row, generation } = this.#find(ref);
-    return (row.chunk.class === 0 ? this.#getLarge(row, generation) : this.#getSmall(row, generation)) as T;
+    return Store.read(this, ref, decode) as T;
+  }
+
+  /** @internal What `decoder` makes of the object's bytes. */
+  static read(store: Store, ref: ObjectRef, decoder: typeof decode): unknown {
+    const { row, generation } = store.#find(ref);
+    if (row.chunk.class !== 0) return decoder(store.#copySmall(row, generation));
+    const mapped = store.#mapped.get(row, generation);
+    if (mapped === undefined) throw store.#whyNot(row, generation);
+    setField(row, Field.lastUse, store.#heap.tick());
+    return decoder(mapped.bytes, mapped);
   }
 
   #find(ref: ObjectRef): { row: Row; generation: number } {
@@ -338,7 +355,7 @@ export class Store {
     return { row, generation };
   }
 
-  #getSmall(row: Row, generation: number): unknown {
+  #copySmall(row: Row, generation: number): Uint8Array {
     const live = wordOf(generation, State.live);
     const { chunk, index } = row;
     if (loadState(row) !== live) throw this.#whyNot(row, generation);
@@ -347,14 +364,7 @@ export class Store {
     const copy = chunk.slots.slice(index * slotBytes, index * slotBytes + Math.min(byteLength >>> 0, slotBytes));
     fence(); // the copy before the second look
     if (loadState(row) !== live) throw this.#whyNot(row, generation);
-    return decode(copy);
-  }
-
-  #getLarge(row: Row, generation: number): unknown {
-    const mapped = this.#mapped.get(row, generation);
-    if (mapped === undefined) throw this.#whyNot(row, generation);
-    setField(row, Field.lastUse, this.#heap.tick());
-    return decode(mapped.bytes, mapped);
+    return copy;
   }
 
   /**
@@ -371,7 +381,7 @@ export class Store {
    */
   lease<T = unknown>(ref: ObjectRef): Lease<T> {
     const { row, generation } = this.#find(ref);
-    if (row.chunk.class !== 0) return new Lease(this.#getSmall(row, generation) as T, undefined);
+    if (row.chunk.class !== 0) return new Lease(decode(this.#copySmall(row, generation)) as T, undefined);
     const mapped = this.#mapped.map(row, generation);
     if (mapped === undefined) throw this.#whyNot(row, generation);
     setField(row, Field.lastUse, this.#heap.tick());

@@ -3,6 +3,7 @@
 
 #include "../core/fault_guard.h"
 #include "../core/layout.h"
+#include "../core/parent_watch.h"
 #include "../core/peers.h"
 #include "../core/shm_name.h"
 #include "convert.h"
@@ -26,6 +27,10 @@ Napi::Value reapByName(const Napi::CallbackInfo& info) {
   auto reaped = reap(*path);
   if (!reaped) return toFailure(info.Env(), reaped.error());
   return Napi::Boolean::New(info.Env(), *reaped);
+}
+
+Napi::Value watchParent(const Napi::CallbackInfo& info) {
+  return toOutcome(info.Env(), endWithParent(info[0].As<Napi::Number>().Int32Value(), Name(info[1]).text()));
 }
 
 // JavaScript has no fence of its own that would order plain loads and stores on weakly ordered processors.
@@ -82,6 +87,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("fence", Napi::Function::New<fence>(env, "fence"));
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
+  exports.Set("endWithParent", Napi::Function::New<watchParent>(env, "endWithParent"));
   exports.Set("layout", layoutObject(env));
   // The process-wide fault counter itself, for a look at it without a call. It is never unmapped.
   auto& faults = FaultGuard::faultCount();

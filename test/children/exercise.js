@@ -1,8 +1,10 @@
 // Uses every part of the native code once, in several threads at a time, and ends by itself: what scripts/sanitize.sh
 // runs under the sanitizers. Ends with 1 if anything is not as it should be.
 const assert = require('node:assert/strict');
+const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const { truncateSync } = require('node:fs');
+const { join } = require('node:path');
 const { isMainThread, threadId, Worker } = require('node:worker_threads');
 const ndshm = require('ndshm');
 const { Reservoir } = require('../../dist/array/reservoir');
@@ -94,6 +96,21 @@ async function reservoirs() {
   parent.close();
 }
 
+// A worker process that ends before its parent lets go of it, and one that ends by that.
+async function watched() {
+  const stdio = ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'];
+  const start = (how) => fork(join(__dirname, 'watched.js'), [freshName(), how], { stdio });
+  const ends = start('andEnd');
+  const endless = start('twice');
+  const exits = [ends, endless].map((worker) => once(worker, 'exit'));
+  await once(endless, 'message');
+  endless.stdio[4].destroy();
+  assert.deepEqual(await Promise.all(exits), [
+    [0, null],
+    [137, null],
+  ]);
+}
+
 function dropped() {
   globalThis.kept = ndshm.create(freshName(), { shape: 10, ephemeral: true }); // open when the thread ends
   ndshm.anonymous({ shape: 10 });
@@ -156,7 +173,7 @@ ndshm.gc();
 if (isMainThread) {
   const threads = Array.from({ length: 4 }, () => new Worker(__filename));
   const ended = threads.map((thread) => once(thread, 'exit'));
-  void Promise.all([locks(), reservoirs(), ...ended]).then(([, , ...codes]) => {
+  void Promise.all([locks(), reservoirs(), watched(), ...ended]).then(([, , , ...codes]) => {
     process.exitCode = Math.max(...codes.flat());
     globalThis.kept.close();
     globalThis.parent.close();

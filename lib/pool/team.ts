@@ -1,0 +1,105 @@
+import { Crew, type CrewSpec } from './crew';
+import { Dispatcher } from './dispatcher';
+import { Cancelled } from './failures';
+import { Lane, type StoredAt } from './lane';
+import type { PayloadStore } from './payload-store';
+import type { Task, TaskSpec } from './task';
+
+export interface TeamSpec extends Omit<CrewSpec, 'config'> {
+  readonly maxTasks: number | null;
+  /** Whether a worker may be killed for its task's sake. */
+  readonly mayKill: boolean;
+  readonly isHeld: (at: StoredAt) => boolean;
+}
+
+/** A lane, its workers, and who hands the tasks out: for the pool's own tasks, and for each actor. */
+export class Team {
+  readonly #lane: Lane;
+  readonly #dispatcher: Dispatcher;
+  readonly #crew: Crew;
+  #closing = false;
+  /** Why nothing is done any more. */
+  #over: unknown;
+  /** Once all workers have ended. */
+  readonly ended: Promise<void>;
+
+  constructor(memory: PayloadStore, spec: TeamSpec) {
+    const cells = cellsFor(spec.size);
+    this.#lane = Lane.make(cells);
+    let end: () => void = () => {};
+    this.ended = new Promise((resolve) => {
+      end = resolve;
+    });
+    this.#dispatcher = new Dispatcher(this.#lane, memory, {
+      kill: spec.mayKill ? (worker) => this.#crew.kill(worker) : undefined,
+      isHeld: spec.isHeld,
+      idle: () => this.#leaveIfDone(),
+    });
+    const config = { cells, store: memory.name, maxTasks: spec.maxTasks };
+    this.#crew = new Crew(
+      this.#lane,
+      { ...spec, config },
+      {
+        ended: (worker) => this.#dispatcher.workerEnded(worker),
+        broken: (error) => this.#end(error),
+        gone: () => {
+          this.#dispatcher.failAll(new Cancelled('The worker processes have ended'));
+          this.#dispatcher.close();
+          this.#lane.close();
+          end();
+        },
+      },
+    );
+  }
+
+  get pids(): number[] {
+    return this.#crew.pids;
+  }
+
+  get pending(): number {
+    return this.#dispatcher.pending;
+  }
+
+  ready(): Promise<void> {
+    return this.#crew.ready();
+  }
+
+  submit(spec: TaskSpec): Task {
+    if (this.#over !== undefined) throw this.#over;
+    return this.#dispatcher.submit(spec);
+  }
+
+  cancel(task: Task): void {
+    this.#dispatcher.cancel(task);
+  }
+
+  /** The workers leave when all tasks are done. */
+  close(): void {
+    this.#closing = true;
+    this.#crew.holdLoop();
+    this.#leaveIfDone();
+  }
+
+  /** Now. Tasks that are not done are rejected. */
+  terminate(why: string): void {
+    this.#crew.holdLoop();
+    this.#end(new Cancelled(why));
+  }
+
+  #leaveIfDone(): void {
+    if (!this.#closing || this.#over !== undefined) return;
+    this.#over = new Cancelled('The pool has been closed');
+    this.#lane.closing();
+    this.#lane.posts.notify();
+    this.#crew.leave();
+  }
+
+  #end(error: unknown): void {
+    if (this.#over === undefined) this.#over = error;
+    this.#dispatcher.failAll(error);
+    this.#crew.killAll();
+  }
+}
+
+/** Enough that nobody waits while the pool's owner looks the other way for a moment; and no more than what lies there idle is worth. */
+const cellsFor = (workers: number): number => 2 ** Math.ceil(Math.log2(Math.max(256, 4 * workers)));

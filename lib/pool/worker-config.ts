@@ -1,0 +1,30 @@
+import type { FunctionSpec } from './functions';
+import type { StoredAt } from './lane';
+
+/** Where a worker finds the socket whose other end its parent has. */
+export const parentSocket = 4;
+
+export const configVariable = 'NDSHM_WORKER';
+
+/** What a worker is told at its start, by its environment. */
+export interface WorkerConfig {
+  /** Its number in its lane: never given twice while its cells may tell of it. */
+  readonly worker: number;
+  readonly cells: number;
+  /** Name of the store for payloads. */
+  readonly store: string;
+  /** Whether it has to wait for an Initializer, by message. */
+  readonly awaitsInitializer: boolean;
+  readonly maxTasks: number | null;
+}
+
+/** What a worker runs first. */
+export interface Initializer {
+  readonly spec: FunctionSpec;
+  readonly args: StoredAt;
+}
+
+/** A worker's one message: it is ready; or what its initializer threw, which is its end. */
+export type WorkerMessage =
+  | { readonly ready: true }
+  | { readonly failed: { readonly message: string; readonly stack: string | null; readonly code?: string } };
