@@ -172,4 +172,8 @@ export interface Binding {
   reap(name: string): boolean | Failure;
   /** Ends this process, in the midst of anything, when the other end of this socket is closed. */
   endWithParent(socket: number, store: string): Failure | undefined;
+  /** Of any descriptor, whoever opened it. */
+  closeDescriptor(fd: number): void;
+  /** Whole milliseconds by the host's clock: those of Bun and Deno begin with the process. */
+  monotonicMs(): number;
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork as forkProcess, type ForkOptions as NodeForkOptions } from 'node:child_process';
-import { closeSync } from 'node:fs';
+import { binding } from '../binding';
 import { stateError, typeError, wrongKind } from '../errors';
 import { type Mode, modes } from '../options';
 import { type ArrayHandle, attach } from './handle';
@@ -54,7 +54,7 @@ export function fork(modulePath: string | URL, args: readonly string[] = [], opt
     return forkProcess(modulePath, args, { ...forkOptions, stdio, env });
   } finally {
     // The child has its own copies by now; ours would keep the memory alive.
-    for (const fd of descriptors) closeSync(fd);
+    for (const fd of descriptors) binding.closeDescriptor(fd);
   }
 }
 

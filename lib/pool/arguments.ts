@@ -1,5 +1,6 @@
 import { typeError } from '../errors';
 import type { Encoded } from '../store/encode';
+import { isNumbers } from './lane';
 import { encodePayload } from './payload';
 import { isObjectRef, type Reference, type WithReferences } from './references';
 import { type Argument, TaskRef } from './task-ref';
@@ -44,6 +45,10 @@ export function encodeReferring(items: readonly unknown[], spread: boolean, reso
 
 /** Errors: those of encodePayload(); a TaskRef may only be an argument itself. */
 export const encodeItems = (items: readonly unknown[]): Encoded => encodePayload(items, { instance: refuseTaskRef });
+
+/** Without references among them. */
+export const encodePlain = (items: readonly unknown[]): Encoded | readonly number[] =>
+  isNumbers(items) ? items : encodeItems(items);
 
 function refuseTaskRef(value: object, where: () => string): undefined {
   if (!(value instanceof TaskRef)) return undefined;

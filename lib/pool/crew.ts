@@ -91,14 +91,14 @@ export class Crew {
   #ref(): void {
     for (const { child } of this.#members.values()) {
       child.ref();
-      child.channel?.ref();
+      child.channel?.ref?.();
     }
   }
 
   #unref(child: ChildProcess): void {
     if (this.#holdsLoop) return;
     child.unref();
-    child.channel?.unref();
+    child.channel?.unref?.(); // Bun's goes with the child
   }
 
   #start(): void {

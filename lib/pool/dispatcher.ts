@@ -1,7 +1,7 @@
 import type { Encoded } from '../store/encode';
 import { Timeout, WorkerLost } from './failures';
 import { Fifo } from './fifo';
-import { Flag, inlineBytes, type Lane, nowMs, Status, type StoredAt } from './lane';
+import { Flag, inlineBytes, type Lane, msSince, nowMs, type Sent, Status, type StoredAt } from './lane';
 import type { PayloadStore } from './payload-store';
 import { type Outcome, Task, type TaskSpec } from './task';
 
@@ -148,7 +148,7 @@ export class Dispatcher {
       this.#post(task, cell, task.stored);
       return true;
     }
-    let payload: Encoded;
+    let payload: Encoded | readonly number[];
     try {
       payload = task.spec.encode();
     } catch (error) {
@@ -156,7 +156,7 @@ export class Dispatcher {
       this.#settle(task, { error });
       return false;
     }
-    if (payload.byteLength > inlineBytes) {
+    if ('byteLength' in payload && payload.byteLength > inlineBytes) {
       void this.#sendLarge(task, cell, payload);
       return false;
     }
@@ -181,7 +181,7 @@ export class Dispatcher {
     }
   }
 
-  #post(task: Task, cell: number, payload: Encoded | StoredAt): void {
+  #post(task: Task, cell: number, payload: Sent): void {
     this.#lane.fill(cell, task.spec.request, payload);
     this.#posted.set(cell, task);
     this.#lane.post(cell);
@@ -221,7 +221,7 @@ export class Dispatcher {
     const hasFailures = (this.#lane.flags(cell) & Flag.failed) !== 0;
     const payload = this.#lane.payload(cell);
     if (!task.isOver) this.#settle(task, { result: { payload, hasFailures } });
-    else if (!(payload instanceof Uint8Array)) this.#memory.delete(payload);
+    else if ('object' in payload) this.#memory.delete(payload);
     this.#release(cell);
   }
 
@@ -272,6 +272,6 @@ export class Dispatcher {
     if (this.#lane.status(cell) !== Status.claimed) return timeoutMs / looksPerTimeout;
     // A worker that was stopped before it could say so has begun, too.
     task.claimedMs ??= nowMs();
-    return (this.#lane.startedMsOf(cell) || task.claimedMs) + timeoutMs - nowMs();
+    return timeoutMs - msSince(this.#lane.startedMsOf(cell) || task.claimedMs);
   }
 }

@@ -1,5 +1,6 @@
 import { anonymous } from '../array/create';
 import { SharedArray } from '../array/shared-array';
+import { binding } from '../binding';
 import type { Changes } from '../lock/changes';
 import type { Encoded } from '../store/encode';
 import { hasBuffers } from '../store/object-format';
@@ -17,8 +18,8 @@ const Cell = {
   functionObject: 2,
   functionGeneration: 3,
   flags: 4,
-  /** How many bytes of payload; -1 = they are an object of the store. */
-  byteLength: 5,
+  /** What the payload is, of `Form`. */
+  form: 5,
   object: 6,
   objectGeneration: 7,
   /** Which item the worker is at, and since when. */
@@ -56,14 +57,27 @@ const statusBits = 4;
 export const maxWorkerNumber = 2 ** 27 - 1;
 const stateOf = (status: number, worker: number): number => (worker << statusBits) | status;
 
+/** A payload is an encoded object in the cell; or one in the store; or from here on so many numbers in the cell. */
+const Form = { encoded: 0, stored: 1, numbers: 2 };
+
 /** Payloads of up to so many bytes lie in the cell. */
 export const inlineBytes = 4 * (cellWords - Cell.payload);
+const inlineNumbers = inlineBytes / 8;
+
+/** Some numbers and nothing else, which need not be encoded. */
+export const isNumbers = (items: readonly unknown[]): items is readonly number[] =>
+  items.length <= inlineNumbers && items.every((item) => typeof item === 'number');
 
 /** Where an object lies in the pool's store. */
 export interface StoredAt {
   readonly object: number;
   readonly generation: number;
 }
+
+/** What is put into a cell; an encoded one has to be small enough. */
+export type Sent = Encoded | StoredAt | readonly number[];
+/** What is found there. */
+export type Received = Uint8Array | StoredAt | readonly number[];
 
 export interface Request {
   /** Its number in this pool, and where the store has its description. */
@@ -77,8 +91,13 @@ export interface Request {
   readonly batch: number;
 }
 
-/** Milliseconds by a clock that all processes share. */
-export const nowMs = (): number => Number((process.hrtime.bigint() / 1_000_000n) % 2n ** 31n);
+const clockMs = 2 ** 31 - 1;
+
+/** By a clock that all processes share, never 0: after 25 days it begins anew. */
+export const nowMs = (): number => (binding.monotonicMs() % clockMs) + 1;
+
+/** Also where it began anew meanwhile. */
+export const msSince = (time: number): number => (nowMs() - time + clockMs) % clockMs;
 
 /**
  * Memory by which a pool hands out tasks and its workers answer. A cell is request and response at once. The pool fills
@@ -98,6 +117,7 @@ export class Lane {
   readonly cells: number;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
+  readonly #numbers: Float64Array;
   /** Of each cell. */
   readonly #payloads: Buffer[];
   readonly #firstCell: number;
@@ -108,6 +128,7 @@ export class Lane {
     this.cells = cells;
     this.#words = array.data;
     this.#bytes = new Uint8Array(array.data.buffer, array.data.byteOffset, array.data.byteLength);
+    this.#numbers = new Float64Array(array.data.buffer, array.data.byteOffset, Math.floor(array.size / 2));
     this.#firstCell = firstCellOf(cells);
     this.#payloads = Array.from({ length: cells }, (_, cell) =>
       Buffer.from(array.data.buffer, 4 * this.#at(cell, Cell.payload) + array.data.byteOffset, inlineBytes),
@@ -150,7 +171,7 @@ export class Lane {
   // ---- the pool's side ----
 
   /** Writes a request into a free cell, with its payload: bytes, or where the store has them. */
-  fill(cell: number, { function: number, described, flags, batch }: Request, payload: Encoded | StoredAt): void {
+  fill(cell: number, { function: number, described, flags, batch }: Request, payload: Sent): void {
     const words = this.#words;
     const at = this.#at(cell, 0);
     words[at + Cell.function] = number;
@@ -162,20 +183,24 @@ export class Lane {
     this.#put(cell, flags, payload);
   }
 
-  #put(cell: number, flags: number, payload: Encoded | StoredAt): void {
+  #put(cell: number, flags: number, payload: Sent): void {
     const words = this.#words;
     const at = this.#at(cell, 0);
     words[at + Cell.flags] = flags;
-    if ('object' in payload) {
-      words[at + Cell.byteLength] = -1;
+    if (Array.isArray(payload)) {
+      words[at + Cell.form] = Form.numbers + payload.length;
+      this.#numbers.set(payload, (at + Cell.payload) / 2);
+    } else if ('object' in payload) {
+      words[at + Cell.form] = Form.stored;
       words[at + Cell.object] = payload.object;
       words[at + Cell.objectGeneration] = payload.generation;
-      return;
+    } else {
+      const { head, buffers } = payload as Encoded;
+      words[at + Cell.form] = Form.encoded;
+      const start = 4 * (at + Cell.payload);
+      this.#bytes.set(head, start);
+      for (const { offset, bytes } of buffers) this.#bytes.set(bytes, start + offset);
     }
-    words[at + Cell.byteLength] = payload.byteLength;
-    const start = 4 * (at + Cell.payload);
-    this.#bytes.set(payload.head, start);
-    for (const { offset, bytes } of payload.buffers) this.#bytes.set(bytes, start + offset);
   }
 
   /** Whether a cell can be posted now. Not, in theory: after many entries out of date, until a worker has passed them. */
@@ -290,7 +315,7 @@ export class Lane {
   }
 
   /** Puts the outcome in place of the request; false if the pool has given the cell up, and us with it. */
-  finish(cell: number, worker: number, flags: number, payload: Encoded | StoredAt): boolean {
+  finish(cell: number, worker: number, flags: number, payload: Sent): boolean {
     this.#put(cell, flags, payload);
     return this.#change(cell, stateOf(Status.claimed, worker), stateOf(Status.done, worker));
   }
@@ -302,11 +327,15 @@ export class Lane {
   }
 
   /** The bytes in the cell, to be read before it is anybody else's; or where the store has them. */
-  payload(cell: number): Uint8Array | StoredAt {
+  payload(cell: number): Received {
     const words = this.#words;
     const at = this.#at(cell, 0);
-    const byteLength = words[at + Cell.byteLength] as number;
-    if (byteLength < 0) {
+    const form = words[at + Cell.form] as number;
+    if (form >= Form.numbers) {
+      const start = (at + Cell.payload) / 2;
+      return Array.from(this.#numbers.subarray(start, start + form - Form.numbers));
+    }
+    if (form === Form.stored) {
       return { object: words[at + Cell.object] as number, generation: words[at + Cell.objectGeneration] as number };
     }
     const payload = this.#payloads[cell] as Buffer;

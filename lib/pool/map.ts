@@ -20,7 +20,7 @@ export interface MapJob {
   readonly memory: PayloadStore;
   readonly request: Request;
   readonly items: readonly unknown[];
-  readonly encode: (items: readonly unknown[]) => Encoded;
+  readonly encode: (items: readonly unknown[]) => Encoded | readonly number[];
   readonly chunkSize: number | 'auto';
   readonly processes: number;
   readonly limits: Limits;

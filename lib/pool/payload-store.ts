@@ -3,7 +3,7 @@ import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import { Store } from '../store/store';
 import { Attachments } from './attachments';
-import type { StoredAt } from './lane';
+import type { Received, StoredAt } from './lane';
 import { decodePayload } from './payload';
 
 /** The payloads of one pool, as its owner or one of its workers sees them: in its private store, if not in a cell. */
@@ -46,7 +46,8 @@ export class PayloadStore {
   }
 
   /** What encodePayload() was given. Arrays of what is stored are views on shared memory. */
-  read(payload: Uint8Array | StoredAt): unknown {
+  read(payload: Received): unknown {
+    if (!(payload instanceof Uint8Array || 'object' in payload)) return payload;
     const decoder = (bytes: Uint8Array, options?: { readonly faulted?: () => boolean }) =>
       decodePayload(bytes, this.#attachments, options);
     return payload instanceof Uint8Array ? decoder(payload) : Store.read(this.store, this.refOf(payload), decoder);

@@ -6,7 +6,7 @@ import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import type { Store } from '../store/store';
 import { type Actor, actorProxy } from './actor';
-import { encodeItems, encodeReferring, hasReferences, resolveDependencies } from './arguments';
+import { encodeItems, encodePlain, encodeReferring, hasReferences, resolveDependencies } from './arguments';
 import { Cancelled } from './failures';
 import { describe, type ModuleFunction, type TaskFunction } from './functions';
 import { Mapped, type Source } from './imap';
@@ -347,7 +347,7 @@ export class Pool {
         batch: onProgress === undefined ? this.#nextBatch() : 0,
       },
       items: list,
-      encode: resolved === undefined ? encodeItems : (some) => encodeReferring(some, spread, resolved),
+      encode: resolved === undefined ? encodePlain : (some) => encodeReferring(some, spread, resolved),
       chunkSize,
       processes: this.processes,
       limits,
@@ -411,7 +411,7 @@ export class Pool {
         const flags = Flag.goOn | (refers ? Flag.references : 0) | flagsOf(limits);
         return this.#team.submit({
           request: { function: number, described, flags, batch: 0 },
-          encode: () => (resolved === undefined ? encodeItems(some) : encodeReferring(some, false, resolved)),
+          encode: () => (resolved === undefined ? encodePlain(some) : encodeReferring(some, false, resolved)),
           firstIndex,
           retries: limits.retries,
           timeoutMs: limits.timeoutMs,

@@ -126,11 +126,15 @@ function barOn(stream: Stream, prefix: string, pace: Pace): Display {
   }
   const bar = new Bar({
     stream,
-    barsize: 30,
+    barsize: longestBar,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     linewrap: true, // else it turns wrapping off, and whatever kills the process leaves the terminal so
-    format: (options: object) => `${prefix}${Format.BarFormat(pace.share, options)} ${String(pace)}`,
+    format: (options: object, { maxWidth }: { readonly maxWidth: number }) => {
+      const text = ` ${String(pace)}`;
+      const barsize = Math.max(0, Math.min(longestBar, maxWidth - prefix.length - text.length));
+      return prefix + Format.BarFormat(pace.share, { ...options, barsize }) + text;
+    },
   });
   bar.start(pace.total, pace.done);
   return {
@@ -143,6 +147,7 @@ function barOn(stream: Stream, prefix: string, pace: Pace): Display {
   };
 }
 
+const longestBar = 30;
 const saveCursor = '\x1b7';
 const lineEveryMs = 5000;
 

@@ -21,7 +21,7 @@ export function takeResult(result: Result, memory: PayloadStore): OpenResult {
   try {
     return openResult(result, memory);
   } finally {
-    if (!(result.payload instanceof Uint8Array)) memory.delete(result.payload);
+    if ('object' in result.payload) memory.delete(result.payload);
   }
 }
 

@@ -40,7 +40,7 @@ export class Future {
   #keep(outcome: Outcome): Settled {
     if ('error' in outcome) return outcome;
     const { payload, hasFailures } = outcome.result;
-    if (!hasFailures && !(payload instanceof Uint8Array)) {
+    if (!hasFailures && 'object' in payload) {
       this.#held.add(payload);
       return outcome;
     }

@@ -1,19 +1,19 @@
 import type { Encoded } from '../store/encode';
-import type { Request, StoredAt } from './lane';
+import type { Received, Request, StoredAt } from './lane';
 
 /** How a task ended. A result's bytes have not been looked at. */
 export type Outcome = { readonly result: Result } | { readonly error: unknown };
 
 export interface Result {
   /** To be read, or copied, before settle() returns. A list with one value for each item; or, if some failed, such a list and [item, what it threw] of each that did. */
-  readonly payload: Uint8Array | StoredAt;
+  readonly payload: Received;
   readonly hasFailures: boolean;
 }
 
 export interface TaskSpec {
   readonly request: Request;
   /** The items; called when it is the task's turn. */
-  readonly encode: () => Encoded;
+  readonly encode: () => Encoded | readonly number[];
   /** Of item 0, for errors; undefined = there is but one call. */
   readonly firstIndex: number | undefined;
   readonly retries: number;

@@ -1,11 +1,10 @@
 // The program of a worker process: claims cells of its lane, and runs what they ask for, one after the other.
 import { once } from 'node:events';
-import { closeSync } from 'node:fs';
 import { inherited } from '../array/fork';
 import type { SharedArray } from '../array/shared-array';
-import type { Encoded } from '../store/encode';
+import { binding } from '../binding';
 import { describeThrown, type Thrown } from './failures';
-import { Flag, inlineBytes, Lane, type Request, type StoredAt } from './lane';
+import { Flag, inlineBytes, isNumbers, Lane, type Request, type Sent } from './lane';
 import { loadFunction } from './load-function';
 import { endWithParent } from './parent-watch';
 import { encodePayload } from './payload';
@@ -139,7 +138,7 @@ class Worker {
   }
 
   /** The outcome where the pool finds it. What cannot be sent has failed. */
-  #outcome(values: unknown[], failures: Failure[]): Encoded | StoredAt {
+  #outcome(values: unknown[], failures: Failure[]): Sent {
     try {
       return this.#placed(failures.length === 0 ? values : [values, failures]);
     } catch (error) {
@@ -152,7 +151,8 @@ class Worker {
     }
   }
 
-  #placed(outcome: unknown): Encoded | StoredAt {
+  #placed(outcome: unknown[]): Sent {
+    if (isNumbers(outcome)) return outcome;
     const payload = encodePayload(outcome);
     return payload.byteLength > inlineBytes ? this.#memory.putSync(payload) : payload;
   }
@@ -200,7 +200,7 @@ function tell(message: WorkerMessage): Promise<void> {
 async function main(): Promise<void> {
   const config = JSON.parse(process.env[configVariable] as string) as WorkerConfig;
   endWithParent(parentSocket, config.store);
-  closeSync(parentSocket); // or what tasks start would have it, and keep it
+  binding.closeDescriptor(parentSocket); // or what tasks start would have it, and keep it
   process.on('SIGINT', () => {}); // Ctrl-C is the parent's to answer, with which we end
   process.once('disconnect', () => process.exit());
   const { lane, done } = inherited();

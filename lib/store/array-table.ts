@@ -1,3 +1,4 @@
+import { closeAtExit } from '../array/at-exit';
 import { type CreateOptions, createMember } from '../array/create';
 import { unlink } from '../array/directory';
 import type { DType } from '../array/dtype';
@@ -181,6 +182,7 @@ export class ArrayTable {
       if (!isOurs) array.close();
     }
     if (!isOurs) throw this.#staleError(handle);
+    closeAtExit(array); // before the table, which leaves alone what anybody has open
     return array;
   }
 

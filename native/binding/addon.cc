@@ -2,9 +2,11 @@
 #include <napi.h>
 
 #include "../core/fault_guard.h"
+#include "../core/futex.h"
 #include "../core/layout.h"
 #include "../core/parent_watch.h"
 #include "../core/peers.h"
+#include "../core/posix.h"
 #include "../core/shm_name.h"
 #include "convert.h"
 #include "lock_object.h"
@@ -33,10 +35,20 @@ Napi::Value watchParent(const Napi::CallbackInfo& info) {
   return toOutcome(info.Env(), endWithParent(info[0].As<Napi::Number>().Int32Value(), Name(info[1]).text()));
 }
 
+// Deno's own close knows nothing but what Deno has opened.
+Napi::Value closeDescriptor(const Napi::CallbackInfo& info) {
+  UniqueFd(info[0].As<Napi::Number>().Int32Value()).reset();
+  return info.Env().Undefined();
+}
+
 // JavaScript has no fence of its own that would order plain loads and stores on weakly ordered processors.
 Napi::Value fence(const Napi::CallbackInfo& info) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return info.Env().Undefined();
+}
+
+Napi::Value monotonicMs(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(monotonicNs() / 1'000'000U));
 }
 
 Napi::Object layoutObject(Napi::Env env) {
@@ -88,6 +100,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
   exports.Set("endWithParent", Napi::Function::New<watchParent>(env, "endWithParent"));
+  exports.Set("closeDescriptor", Napi::Function::New<closeDescriptor>(env, "closeDescriptor"));
+  exports.Set("monotonicMs", Napi::Function::New<monotonicMs>(env, "monotonicMs"));
   exports.Set("layout", layoutObject(env));
   // The process-wide fault counter itself, for a look at it without a call. It is never unmapped.
   auto& faults = FaultGuard::faultCount();
