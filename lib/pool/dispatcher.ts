@@ -208,8 +208,11 @@ export class Dispatcher {
   #collect(): void {
     if (this.#closed) return;
     this.#collecting = true; // what is submitted meanwhile is posted together
-    for (const [cell, task] of this.#posted) if (this.#lane.status(cell) === Status.done) this.#finish(cell, task);
-    this.#collecting = false;
+    try {
+      for (const [cell, task] of this.#posted) if (this.#lane.status(cell) === Status.done) this.#finish(cell, task);
+    } finally {
+      this.#collecting = false;
+    }
     this.#fill();
   }
 

@@ -54,7 +54,7 @@ export class PayloadStore {
   }
 
   delete(at: StoredAt): void {
-    this.store.delete(this.refOf(at));
+    if (!this.store.closed) this.store.delete(this.refOf(at));
   }
 
   /** Deletes what a process has put, but for these objects. */

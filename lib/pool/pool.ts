@@ -201,8 +201,7 @@ export class Pool {
     args?: Refs<A>,
     options?: CallOptions,
   ): Promise<Awaited<R>> {
-    const ref = this.applyAsync(fn, args, options);
-    return TaskRef.futureOf(ref).take() as Promise<Awaited<R>>;
+    return this.#apply(fn, args, options, 'apply()').take() as Promise<Awaited<R>>;
   }
 
   /** apply(), but returns a ref at once: to be awaited, waited for, cancelled, or given to other tasks. */
@@ -211,10 +210,14 @@ export class Pool {
     args?: Refs<A>,
     options?: CallOptions,
   ): TaskRef<Awaited<R>> {
-    const limits = checkLimits(options, [], 'applyAsync()');
-    const known = this.#known(fn, 'applyAsync()');
-    if (args !== undefined && !Array.isArray(args)) throw wrongKind('an array of arguments', 'args', args);
-    return this.#call(this.#team, known, Flag.spread, args ?? [], limits) as TaskRef<Awaited<R>>;
+    return new TaskRef(this.#apply(fn, args, options, 'applyAsync()'));
+  }
+
+  #apply(fn: unknown, args: readonly unknown[] | undefined, options: CallOptions | undefined, what: string): Future {
+    const limits = checkLimits(options, [], what);
+    const known = this.#known(fn, what);
+    if (args !== undefined && !Array.isArray(args)) throw wrongKind('an array of arguments', `args of ${what}`, args);
+    return this.#call(this.#team, known, Flag.spread, args ?? [], limits);
   }
 
   /**
@@ -234,7 +237,7 @@ export class Pool {
     const known = this.#known(fn, 'remote()');
     return (...args) => {
       this.#check();
-      return this.#call(this.#team, known, Flag.spread, args, limits) as TaskRef<Awaited<R>>;
+      return new TaskRef(this.#call(this.#team, known, Flag.spread, args, limits));
     };
   }
 
@@ -245,14 +248,15 @@ export class Pool {
     return known;
   }
 
-  /** One call, by whichever worker of the team is free. */
+  /** One call, by whichever worker of the team is free; not handed out before `after`. */
   #call(
     team: Team,
     known: KnownFunction | Promise<KnownFunction>,
     flags: number,
     args: readonly unknown[],
     limits: Limits,
-  ): TaskRef {
+    after?: Promise<void>,
+  ): Future {
     const future = new Future(this.#memory, this.#held);
     const forget = onAbort(limits.signal, (reason) => future.cancel(reason));
     const submit = ({ number, described }: KnownFunction, payload: Encoded, ownFlags: number) => {
@@ -275,6 +279,7 @@ export class Pool {
       };
     };
     const submitLater = async () => {
+      await after;
       const resolved = await resolveDependencies([args], true);
       const refers = hasReferences([args], true);
       submit(
@@ -289,12 +294,14 @@ export class Pool {
       future.settle({ error });
     };
     try {
-      if (known instanceof Promise || hasReferences([args], true)) submitLater().catch(failed);
-      else submit(known, encodeItems([args]), 0);
+      limits.signal?.throwIfAborted();
+      if (after !== undefined || known instanceof Promise || hasReferences([args], true)) {
+        future.submitted = submitLater().catch(failed);
+      } else submit(known, encodeItems([args]), 0);
     } catch (error) {
       failed(error);
     }
-    return new TaskRef(future);
+    return future;
   }
 
   /**
@@ -515,15 +522,17 @@ export class Pool {
       return team.ended;
     };
     try {
-      await TaskRef.futureOf(this.#call(team, known, Flag.construct, args, noLimits)).take();
+      await this.#call(team, known, Flag.construct, args, noLimits).take();
     } catch (error) {
       await end();
       throw error;
     }
-    return actorProxy<T>({
-      call: (method, methodArgs) => this.#call(team, known, Flag.method, [method, ...methodArgs], noLimits),
-      end,
-    });
+    let last: Future | undefined;
+    const call = (method: string, methodArgs: unknown[]) => {
+      last = this.#call(team, known, Flag.method, [method, ...methodArgs], noLimits, last?.submitted);
+      return new TaskRef(last);
+    };
+    return actorProxy<T>({ call, end });
   }
 
   // ---- ending ----

@@ -17,6 +17,8 @@ export class Future {
   #listeners: (() => void)[] = [];
   #value: Promise<unknown> | undefined;
   #isUnwanted = false;
+  /** Resolves when its task has been handed out, or will not be; undefined = that was at once. */
+  submitted: Promise<void> | undefined;
   /** Makes nothing come of it, if it is not settled. */
   cancel: (error: unknown) => void = (error) => this.settle({ error });
 

@@ -29,7 +29,9 @@ class Worker {
   readonly #memory: PayloadStore;
   readonly #functions = new Map<number, AnyFunction>();
   #actor: object | undefined;
-  #hasFailed = false;
+  /** Of the last task. A shared array among them may have no other owner until the pool has attached it. */
+  #values: unknown[] = [];
+  #failures: Failure[] = [];
 
   constructor(config: WorkerConfig, lane: Lane) {
     this.#config = config;
@@ -63,7 +65,7 @@ class Worker {
       if (waiting !== undefined) await waiting;
       cell = done === maxTasks ? undefined : lane.claim(worker);
       const isAwaited = batch === 0 || cell === undefined || lane.batch(cell) !== batch;
-      if (isAwaited || this.#hasFailed || lane.isHungry) lane.outcomes.notify();
+      if (isAwaited || this.#failures.length > 0 || lane.isHungry) lane.outcomes.notify();
       if (done === maxTasks) return;
       if (performance.now() - turnBegunMs > turnMs) {
         await new Promise((resolve) => setImmediate(resolve));
@@ -75,24 +77,23 @@ class Worker {
   *#run(cell: number): Steps<void> {
     const lane = this.#lane;
     const request = lane.request(cell);
-    const values: unknown[] = [];
-    const failures: Failure[] = [];
+    this.#values = [];
+    this.#failures = [];
     try {
       const payload = this.#memory.read(lane.payload(cell));
       const items = (request.flags & Flag.references) === 0 ? payload : resolveReferences(payload, this.#memory);
-      yield* this.#runItems(cell, request, items as unknown[], values, failures);
+      yield* this.#runItems(cell, request, items as unknown[]);
     } catch (error) {
-      failures.push([lane.itemOf(cell), describe(error)]); // it could not even begin
+      this.#failures.push([lane.itemOf(cell), describe(error)]); // it could not even begin
     }
-    const outcome = this.#outcome(values, failures);
-    this.#hasFailed = failures.length > 0;
-    const flags = failures.length > 0 ? Flag.failed : 0;
+    const outcome = this.#outcome();
+    const flags = this.#failures.length > 0 ? Flag.failed : 0;
     if (!lane.finish(cell, this.#config.worker, flags, outcome)) {
       process.kill(process.pid, 'SIGKILL'); // as the pool is about to do
     }
   }
 
-  *#runItems(cell: number, request: Request, items: unknown[], values: unknown[], failures: Failure[]): Steps<void> {
+  *#runItems(cell: number, request: Request, items: unknown[]): Steps<void> {
     const { flags } = request;
     const isTimed = (flags & Flag.timed) !== 0;
     const call = yield* this.#callOf(request);
@@ -100,11 +101,11 @@ class Worker {
       this.#lane.begin(cell, item, isTimed);
       try {
         const value = call(items[item]);
-        values.push(isThenable(value) ? yield value : value);
+        this.#values.push(isThenable(value) ? yield value : value);
       } catch (error) {
-        failures.push([item, describe(error)]);
+        this.#failures.push([item, describe(error)]);
         if ((flags & Flag.goOn) === 0) return;
-        values.push(undefined);
+        this.#values.push(undefined);
       }
     }
   }
@@ -138,7 +139,9 @@ class Worker {
   }
 
   /** The outcome where the pool finds it. What cannot be sent has failed. */
-  #outcome(values: unknown[], failures: Failure[]): Sent {
+  #outcome(): Sent {
+    const values = this.#values;
+    const failures = this.#failures;
     try {
       return this.#placed(failures.length === 0 ? values : [values, failures]);
     } catch (error) {
