@@ -1,5 +1,5 @@
-import { getFloat16, setFloat16 } from '@petamoriken/float16';
 import { rangeError, typeError, wrongKind } from '../errors';
+import { float16FromBits, float16ToBits } from './float16';
 
 /** A complex number, as elements of complex64 and complex128 are read and written. */
 export interface Complex {
@@ -62,18 +62,6 @@ type Constructor = new (buffer: ArrayBufferLike, byteOffset: number, length: num
 
 const hasFloat16Array = typeof globalThis.Float16Array === 'function';
 export const float16IsBits: boolean = !hasFloat16Array;
-
-const scratch = new DataView(new ArrayBuffer(2));
-
-function float16FromBits(bits: number): number {
-  scratch.setUint16(0, bits, true);
-  return getFloat16(scratch, 0, true);
-}
-
-function float16ToBits(value: number): number {
-  setFloat16(scratch, 0, value, true);
-  return scratch.getUint16(0, true);
-}
 
 function spec(
   name: DType,

@@ -1,5 +1,5 @@
-import { f16round } from '@petamoriken/float16';
 import type { Complex, DTypeSpec, Element } from './dtype';
+import { roundToFloat16 } from './float16';
 
 // numpy's array2string with its default print options, rule by rule (numpy/_core/arrayprint.py describes them):
 // the same digits, the same padding, the same line breaks, as of numpy 2.3.
@@ -153,7 +153,7 @@ const signOf = (value: number): string => (value < 0 || Object.is(value, -0) ? '
 const partBytes = (spec: DTypeSpec): number => spec.itemBytes / spec.lanes;
 
 const roundTo = (bytes: number): ((value: number) => number) =>
-  bytes === 8 ? (value) => value : bytes === 4 ? Math.fround : f16round;
+  bytes === 8 ? (value) => value : bytes === 4 ? Math.fround : roundToFloat16;
 
 /** Ten to the power of the decimal digits that the dtype is sure to keep, but 1e8 at most. */
 const scientificFrom = (bytes: number): number => (bytes === 8 ? 1e8 : bytes === 4 ? 1e6 : 1e3);

@@ -46,7 +46,10 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
   readonly #forgetSignal: () => void;
   #read = 0;
   #reading = false;
+  /** Nothing more is read. */
   #ended = false;
+  /** Nothing more is given. */
+  #stopped = false;
 
   constructor(spec: MappedSpec<T>) {
     this.#spec = spec;
@@ -77,13 +80,14 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
   /** The next one to ask is told why, and it ends. */
   #fail(reason: unknown): void {
     this.#stop();
-    this.#ready.push(() => {
-      throw reason;
-    });
+    this.#ready.push(throwing(reason));
     this.#deliver();
+    const closed = async () => this.#spec.source.return?.();
+    closed().catch(() => {}); // whoever asks has been told enough
   }
 
   #stop(): void {
+    this.#stopped = true;
     this.#ended = true;
     this.#forgetSignal();
     for (const { task } of this.#chunks.splice(0)) if (task !== undefined) this.#spec.cancel(task);
@@ -93,39 +97,55 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
   async #readAhead(): Promise<void> {
     if (this.#reading) return;
     this.#reading = true;
+    while (!this.#ended && this.#chunks.length + this.#ready.length / this.#spec.chunkSize < this.#spec.window) {
+      await this.#readChunk();
+    }
+    this.#reading = false;
+    this.#deliver();
+  }
+
+  /** What the source throws comes in its turn, after the results of what it gave before. */
+  async #readChunk(): Promise<void> {
+    const items: unknown[] = [];
+    let failure: Give<T> | undefined;
     try {
-      while (!this.#ended && this.#chunks.length + this.#ready.length / this.#spec.chunkSize < this.#spec.window) {
-        const items: unknown[] = [];
-        while (items.length < this.#spec.chunkSize) {
-          const { done, value } = await this.#spec.source.next();
-          if (done === true) {
-            this.#ended = true;
-            break;
-          }
-          items.push(value);
-        }
-        if (items.length > 0) await this.#handOut(items);
+      while (items.length < this.#spec.chunkSize && !this.#ended) {
+        const { done, value } = await this.#spec.source.next();
+        if (done === true) this.#ended = true;
+        else items.push(value);
       }
     } catch (error) {
-      this.#fail(error); // the source's, or the function's
-    } finally {
-      this.#reading = false;
-      this.#deliver();
+      this.#ended = true;
+      failure = throwing(error);
     }
+    if (items.length > 0 && !this.#stopped) await this.#handOut(items);
+    if (failure !== undefined && !this.#stopped) this.#settle(this.#newChunk(), [failure]);
+  }
+
+  #newChunk(): Chunk<T> {
+    const chunk: Chunk<T> = { task: undefined, done: undefined };
+    this.#chunks.push(chunk);
+    return chunk;
   }
 
   async #handOut(items: readonly unknown[]): Promise<void> {
     const firstIndex = this.#read;
     this.#read += items.length;
-    const chunk: Chunk<T> = { task: undefined, done: undefined };
-    this.#chunks.push(chunk);
-    chunk.task = await this.#spec.submit(items, firstIndex, (done) => {
-      chunk.done = done;
-      this.#sort(chunk);
-      this.#deliver();
-      void this.#readAhead();
-    });
+    const chunk = this.#newChunk();
+    try {
+      chunk.task = await this.#spec.submit(items, firstIndex, (done) => this.#settle(chunk, done));
+    } catch (error) {
+      this.#settle(chunk, new Array<Give<T>>(items.length).fill(throwing(error))); // the function's, or of a task they need
+      return;
+    }
     if (!this.#chunks.includes(chunk)) this.#spec.cancel(chunk.task); // it was stopped meanwhile
+  }
+
+  #settle(chunk: Chunk<T>, done: readonly Give<T>[]): void {
+    chunk.done = done;
+    this.#sort(chunk);
+    this.#deliver();
+    void this.#readAhead();
   }
 
   #sort(chunk: Chunk<T>): void {
@@ -152,4 +172,10 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
     this.#forgetSignal();
     while (this.#waiters.length > 0) this.#waiters.shift()?.resolve({ done: true, value: undefined });
   }
+}
+
+function throwing(reason: unknown): Give<never> {
+  return () => {
+    throw reason;
+  };
 }

@@ -44,10 +44,11 @@ export function checkLimits<O extends CallOptions>(
 /** What a worker has to know of them. */
 export const flagsOf = ({ timeoutMs }: Limits): number => (timeoutMs < Number.POSITIVE_INFINITY ? Flag.timed : 0);
 
-/** Calls back when the signal aborts; returns how to say that this is not needed any more. */
+/** Calls back when the signal aborts, at once if it has; returns how to say that this is not needed any more. */
 export function onAbort(signal: AbortSignal | undefined, abort: (reason: unknown) => void): () => void {
   if (signal === undefined) return () => {};
   const listener = () => abort(signal.reason);
+  if (signal.aborted) listener();
   signal.addEventListener('abort', listener, { once: true });
   return () => signal.removeEventListener('abort', listener);
 }

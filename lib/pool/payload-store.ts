@@ -1,10 +1,13 @@
 import { closeAtExit } from '../array/at-exit';
 import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
-import { Store } from '../store/store';
+import type { Store } from '../store/store';
 import { Attachments } from './attachments';
 import type { Received, StoredAt } from './lane';
 import { decodePayload } from './payload';
+
+/** Loaded when it is first needed: it is a third of what a worker would have to load before it is ready. */
+export const storeClass = (): typeof Store => (require('../store/store') as typeof import('../store/store')).Store;
 
 /** The payloads of one pool, as its owner or one of its workers sees them: in its private store, if not in a cell. */
 export class PayloadStore {
@@ -26,7 +29,7 @@ export class PayloadStore {
   /** Opened when it is first needed, for many tasks need none. */
   get store(): Store {
     if (this.#store === undefined) {
-      this.#store = Store.open(this.name, this.#capacity === undefined ? {} : { capacity: this.#capacity });
+      this.#store = storeClass().open(this.name, this.#capacity === undefined ? {} : { capacity: this.#capacity });
       if (this.#owner !== undefined) this.#forgetExit = closeAtExit(this.#owner);
     }
     return this.#store;
@@ -38,11 +41,11 @@ export class PayloadStore {
   }
 
   async put(payload: Encoded): Promise<StoredAt> {
-    return Store.putEncoded(this.store, payload);
+    return storeClass().putEncoded(this.store, payload);
   }
 
   putSync(payload: Encoded): StoredAt {
-    return Store.putEncodedSync(this.store, payload);
+    return storeClass().putEncodedSync(this.store, payload);
   }
 
   /** What encodePayload() was given. Arrays of what is stored are views on shared memory. */
@@ -50,7 +53,9 @@ export class PayloadStore {
     if (!(payload instanceof Uint8Array || 'object' in payload)) return payload;
     const decoder = (bytes: Uint8Array, options?: { readonly faulted?: () => boolean }) =>
       decodePayload(bytes, this.#attachments, options);
-    return payload instanceof Uint8Array ? decoder(payload) : Store.read(this.store, this.refOf(payload), decoder);
+    return payload instanceof Uint8Array
+      ? decoder(payload)
+      : storeClass().read(this.store, this.refOf(payload), decoder);
   }
 
   delete(at: StoredAt): void {

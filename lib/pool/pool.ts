@@ -577,7 +577,7 @@ const noLimits: Limits = { signal: undefined, timeoutMs: Number.POSITIVE_INFINIT
 
 function listOf(items: Iterable<unknown>, spread: boolean, what: string): readonly unknown[] {
   if (typeof items?.[Symbol.iterator] !== 'function') throw wrongKind('an iterable of items', what, items);
-  const list = Array.isArray(items) ? (items as unknown[]) : [...items];
+  const list = [...items]; // as they are now: the caller's own list may change its length meanwhile
   const wrong = spread ? list.findIndex((item) => !Array.isArray(item)) : -1;
   if (wrong >= 0) throw wrongKind('a list of arguments', `item ${wrong} of ${what}`, list[wrong]);
   return list;

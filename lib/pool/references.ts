@@ -1,8 +1,8 @@
 import { stateError } from '../errors';
 import type { ObjectRef } from '../store/object-ref';
-import { Store } from '../store/store';
+import type { Store } from '../store/store';
 import type { StoredAt } from './lane';
-import type { PayloadStore } from './payload-store';
+import { type PayloadStore, storeClass } from './payload-store';
 
 /** An argument that its task finds in a store: item, place among its arguments, and where it is. */
 export type Reference = [item: number, place: number, of: ObjectRef | StoredAt];
@@ -34,7 +34,7 @@ const stores = new Map<string, Store>();
 export function valueOfRef(ref: ObjectRef): unknown {
   let store = stores.get(ref.storeId);
   if (store === undefined || store.closed) {
-    store = Store.open(ref.store, { allowForeignOwner: true });
+    store = storeClass().open(ref.store, { allowForeignOwner: true });
     if (store.stat().id !== ref.storeId) {
       store.close(); // opening a store that has ended makes a new one
       throw stateError('ERR_NDSHM_STALE_HANDLE', `The store '${ref.store}' that an argument lies in has ended`);
