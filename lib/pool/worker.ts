@@ -1,49 +1,40 @@
-// The program of a worker process: claims cells of its lane, and runs what they ask for, one after the other.
+// The program of a worker process: claims cells of its lane, and has them done, one after the other.
 import { once } from 'node:events';
 import { inherited } from '../array/fork';
 import type { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
-import { describeThrown, type Thrown } from './failures';
-import { Flag, inlineBytes, isNumbers, Lane, type Request, type Sent } from './lane';
-import { loadFunction } from './load-function';
+import { Lane } from './lane';
 import { endWithParent } from './parent-watch';
-import { encodePayload } from './payload';
-import { PayloadStore } from './payload-store';
-import { resolveReferences } from './references';
+import type { TaskRunner } from './task-runner';
 import { configVariable, type Initializer, parentSocket, type WorkerConfig, type WorkerMessage } from './worker-config';
-
-type AnyFunction = (...args: unknown[]) => unknown;
-type Constructor = new (...args: unknown[]) => object;
-type Failure = [item: number, thrown: Thrown];
-/** Yields what has to be awaited, and is given what it became. */
-type Steps<T> = Generator<PromiseLike<unknown>, T, unknown>;
 
 /** So soon the next task may come after the last one. */
 const idlePollMs = 0.2;
 /** For so long tasks that await nothing may keep the event loop from its turn. */
 const turnMs = 5;
 
+/** Loaded with the first task: a worker is ready in two thirds of the time. */
+const tasks = () => require('./task-runner') as typeof import('./task-runner');
+
 class Worker {
   readonly #config: WorkerConfig;
   readonly #lane: Lane;
-  readonly #memory: PayloadStore;
-  readonly #functions = new Map<number, AnyFunction>();
-  #actor: object | undefined;
-  /** Of the last task. A shared array among them may have no other owner until the pool has attached it. */
-  #values: unknown[] = [];
-  #failures: Failure[] = [];
+  #runner: TaskRunner | undefined;
 
   constructor(config: WorkerConfig, lane: Lane) {
     this.#config = config;
     this.#lane = lane;
-    this.#memory = new PayloadStore(config.store);
+  }
+
+  get #tasks(): TaskRunner {
+    this.#runner ??= new (tasks().TaskRunner)(this.#config, this.#lane);
+    return this.#runner;
   }
 
   async initialize(): Promise<void> {
     if (!this.#config.awaitsInitializer) return;
-    const [{ spec, args }] = (await once(process, 'message')) as [Initializer];
-    const initializer = await loadFunction(spec);
-    await initializer(...(this.#memory.read(args) as unknown[]));
+    const [initializer] = (await once(process, 'message')) as [Initializer];
+    await this.#tasks.initialize(initializer);
   }
 
   /** Until the pool closes the lane, or so many tasks are done. */
@@ -61,136 +52,17 @@ class Worker {
         turnBegunMs = performance.now();
       }
       const batch = lane.batch(cell);
-      const waiting = drive(this.#run(cell));
+      const waiting = this.#tasks.run(cell);
       if (waiting !== undefined) await waiting;
       cell = done === maxTasks ? undefined : lane.claim(worker);
       const isAwaited = batch === 0 || cell === undefined || lane.batch(cell) !== batch;
-      if (isAwaited || this.#failures.length > 0 || lane.isHungry) lane.outcomes.notify();
+      if (isAwaited || this.#tasks.hasFailed || lane.isHungry) lane.outcomes.notify();
       if (done === maxTasks) return;
       if (performance.now() - turnBegunMs > turnMs) {
         await new Promise((resolve) => setImmediate(resolve));
         turnBegunMs = performance.now();
       }
     }
-  }
-
-  *#run(cell: number): Steps<void> {
-    const lane = this.#lane;
-    const request = lane.request(cell);
-    this.#values = [];
-    this.#failures = [];
-    try {
-      const payload = this.#memory.read(lane.payload(cell));
-      const items = (request.flags & Flag.references) === 0 ? payload : resolveReferences(payload, this.#memory);
-      yield* this.#runItems(cell, request, items as unknown[]);
-    } catch (error) {
-      this.#failures.push([lane.itemOf(cell), describe(error)]); // it could not even begin
-    }
-    const outcome = this.#outcome();
-    const flags = this.#failures.length > 0 ? Flag.failed : 0;
-    if (!lane.finish(cell, this.#config.worker, flags, outcome)) {
-      process.kill(process.pid, 'SIGKILL'); // as the pool is about to do
-    }
-  }
-
-  *#runItems(cell: number, request: Request, items: unknown[]): Steps<void> {
-    const { flags } = request;
-    const isTimed = (flags & Flag.timed) !== 0;
-    const call = yield* this.#callOf(request);
-    for (let item = 0; item < items.length; item++) {
-      this.#lane.begin(cell, item, isTimed);
-      try {
-        const value = call(items[item]);
-        this.#values.push(isThenable(value) ? yield value : value);
-      } catch (error) {
-        this.#failures.push([item, describe(error)]);
-        if ((flags & Flag.goOn) === 0) return;
-        this.#values.push(undefined);
-      }
-    }
-  }
-
-  /** What is to be done with each item. */
-  *#callOf(request: Request): Steps<(item: unknown) => unknown> {
-    const { flags } = request;
-    if ((flags & Flag.method) !== 0) return (item) => this.#callMethod(item as [string, ...unknown[]]);
-    let fn = this.#functions.get(request.function);
-    if (fn === undefined) {
-      const spec = this.#memory.read(request.described) as Parameters<typeof loadFunction>[0];
-      fn = (yield loadFunction(spec)) as AnyFunction;
-      this.#functions.set(request.function, fn);
-    }
-    const known = fn;
-    if ((flags & Flag.construct) !== 0) {
-      return (args) => {
-        this.#actor = new (known as unknown as Constructor)(...(args as unknown[]));
-      };
-    }
-    return (flags & Flag.spread) === 0 ? (item) => known(item) : (args) => known(...(args as unknown[]));
-  }
-
-  #callMethod([name, ...args]: [string, ...unknown[]]): unknown {
-    const actor = this.#actor as Record<string, unknown>;
-    const method = actor[name];
-    if (typeof method !== 'function') {
-      throw new TypeError(`An actor of class ${actor.constructor.name} has no method '${name}'`);
-    }
-    return method.apply(actor, args) as unknown;
-  }
-
-  /** The outcome where the pool finds it. What cannot be sent has failed. */
-  #outcome(): Sent {
-    const values = this.#values;
-    const failures = this.#failures;
-    try {
-      return this.#placed(failures.length === 0 ? values : [values, failures]);
-    } catch (error) {
-      for (const [item, value] of values.entries()) {
-        const why = whyNotSent(value);
-        if (why !== undefined) failures.push([item, describe(why)]);
-      }
-      if (failures.length === 0) failures.push([0, describe(error)]); // no room for them
-      return this.#placed([[], failures]);
-    }
-  }
-
-  #placed(outcome: unknown[]): Sent {
-    if (isNumbers(outcome)) return outcome;
-    const payload = encodePayload(outcome);
-    return payload.byteLength > inlineBytes ? this.#memory.putSync(payload) : payload;
-  }
-}
-
-const describe = (thrown: unknown): Thrown => describeThrown(thrown, (value) => whyNotSent(value) === undefined);
-
-function whyNotSent(value: unknown): unknown {
-  try {
-    encodePayload(value);
-    return undefined;
-  } catch (error) {
-    return error;
-  }
-}
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
-
-/** Runs the steps: at once as long as there is nothing to await, so that tasks that do not wait cost no turn. */
-function drive(steps: Steps<void>): Promise<void> | undefined {
-  const { done, value } = steps.next();
-  return done === true ? undefined : driveOn(steps, value);
-}
-
-async function driveOn(steps: Steps<void>, awaited: PromiseLike<unknown>): Promise<void> {
-  for (let next = awaited; ; ) {
-    let step: IteratorResult<PromiseLike<unknown>, void>;
-    try {
-      step = steps.next(await next);
-    } catch (error) {
-      step = steps.throw(error);
-    }
-    if (step.done === true) return;
-    next = step.value;
   }
 }
 
@@ -214,7 +86,7 @@ async function main(): Promise<void> {
   try {
     await worker.initialize();
   } catch (error) {
-    const { message, stack, code } = describe(error);
+    const { message, stack, code } = tasks().describe(error);
     await tell({ failed: { message, stack, ...(code === undefined ? {} : { code }) } });
     process.exit(1);
   }
