@@ -5,7 +5,14 @@ import { fork } from '../array/fork';
 import { stateError } from '../errors';
 import type { WorkerEnd } from './dispatcher';
 import { type Lane, maxWorkerNumber } from './lane';
-import { configVariable, type Initializer, type WorkerConfig, type WorkerMessage } from './worker-config';
+import {
+  configVariable,
+  type Initializer,
+  isWorkerMessage,
+  parentSocket,
+  type WorkerConfig,
+  type WorkerMessage,
+} from './worker-config';
 
 export interface CrewSpec {
   readonly size: number;
@@ -51,7 +58,14 @@ export class Crew {
     this.#lane = lane;
     this.#spec = spec;
     this.#duties = duties;
-    for (let n = 0; n < spec.size; n++) this.#start();
+    try {
+      for (let n = 0; n < spec.size; n++) this.#fork();
+    } catch (error) {
+      this.#leaving = true;
+      for (const worker of this.#members.keys()) this.kill(worker);
+      this.#members.clear(); // nobody is to hear of their end
+      throw error;
+    }
   }
 
   get pids(): number[] {
@@ -102,6 +116,14 @@ export class Crew {
   }
 
   #start(): void {
+    try {
+      this.#fork();
+    } catch (error) {
+      this.#break('A worker process cannot be started', error); // no descriptors are left, or no processes
+    }
+  }
+
+  #fork(): void {
     const { config, initializer, env, execArgv } = this.#spec;
     do this.#lastNumber = (this.#lastNumber % maxWorkerNumber) + 1;
     while (this.#members.has(this.#lastNumber));
@@ -115,10 +137,10 @@ export class Crew {
     });
     const member: Member = { child, isReady: false, failure: undefined };
     this.#members.set(worker, member);
-    const parentSocket = child.stdio[4] as Socket;
-    parentSocket.on('error', () => {}); // it goes with the worker
-    parentSocket.unref();
-    child.on('message', (message) => this.#told(member, message as WorkerMessage));
+    const socket = child.stdio?.[parentSocket] as Socket | undefined; // none if it could not be started
+    socket?.on('error', () => {}); // it goes with the worker
+    socket?.unref();
+    child.on('message', (message) => isWorkerMessage(message) && !member.isReady && this.#told(member, message));
     child.once('error', (error) => {
       member.failure = error;
       if (child.pid === undefined) this.#ended(worker, member, null, null); // it never was
@@ -131,21 +153,21 @@ export class Crew {
     if (this.#awaiting.length === 0) this.#unref(child);
   }
 
-  #told(member: Member, message: WorkerMessage): void {
-    if ('ready' in message) {
+  #told(member: Member, told: WorkerMessage): void {
+    if (told.ndshmWorker === 'ready') {
       member.isReady = true;
       this.#failedStarts = 0;
       this.#unref(member.child);
       if (![...this.#members.values()].every(({ isReady }) => isReady)) return;
       for (const { resolve } of this.#awaiting.splice(0)) resolve();
-    } else {
-      const { message: text, stack, code } = message.failed;
-      member.failure = Object.assign(new Error(text), {
-        stack: stack ?? text,
-        ...(code === undefined ? {} : { code }),
-      });
-      this.#break(`The initializer of the pool failed: ${text}`, member.failure);
+      return;
     }
+    const { message, stack, code } = told;
+    member.failure = Object.assign(new Error(message), {
+      stack: stack ?? message,
+      ...(code === undefined ? {} : { code }),
+    });
+    this.#break(`The initializer of the pool failed: ${message}`, member.failure);
   }
 
   #ended(worker: number, member: Member, exitCode: number | null, signal: NodeJS.Signals | null): void {

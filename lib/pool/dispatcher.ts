@@ -66,14 +66,16 @@ export class Dispatcher {
     return task;
   }
 
-  /** Forgets the task, whose settle() is not called any more. If it runs, its worker is killed. */
-  cancel(task: Task): void {
+  /** Forgets the task, whose settle() is not called any more. If it runs, it goes on, or its worker is killed. */
+  cancel(task: Task, { kill }: { readonly kill: boolean }): void {
     if (task.isOver) return;
     this.#end(task);
     const { cell } = task;
-    if (cell === undefined || this.#posted.get(cell) !== task) return; // on its way there, where it is seen to be over
-    if (this.#lane.withdraw(cell)) this.#posted.set(cell, undefined);
-    else if (this.#duties.kill !== undefined && this.#lane.condemn(cell)) this.#duties.kill(this.#lane.workerOf(cell));
+    // If it is still on its way to a cell, it is seen there that it is over.
+    if (cell !== undefined && this.#posted.get(cell) === task) {
+      if (this.#lane.withdraw(cell)) this.#posted.set(cell, undefined);
+      else if (kill) this.#endWorkerOf(cell);
+    }
     this.#nowIdle();
   }
 
@@ -199,9 +201,11 @@ export class Dispatcher {
       this.#watching = false;
       this.#watch();
     };
-    this.#lane.outcomes
-      .until(look, { pollMs: outcomePollMs })
-      .then(over, (error) => this.#closed || this.failAll(error));
+    this.#lane.outcomes.until(look, { pollMs: outcomePollMs }).then(over, (error) => {
+      if (this.#closed) return;
+      this.failAll(error);
+      over();
+    });
   }
 
   /** Settles what workers have done. */
@@ -255,19 +259,24 @@ export class Dispatcher {
     clearTimeout(this.#timer);
     this.#timerEndsMs = endsMs;
     this.#timer = setTimeout(() => this.#lookForLate(), Math.min(Math.ceil(milliseconds), longestTimerMs));
+    this.#timer.unref(); // the task does not: it is waited for
   }
 
   #lookForLate(): void {
     this.#timerEndsMs = Number.POSITIVE_INFINITY;
     for (const [cell, task] of this.#posted) {
-      if (task === undefined || task.isOver || task.spec.timeoutMs === Number.POSITIVE_INFINITY) continue;
+      if (task === undefined || task.spec.timeoutMs === Number.POSITIVE_INFINITY) continue;
       const leftMs = this.#timeLeftMs(task, cell);
       if (leftMs > 0) this.#lookAgainIn(leftMs);
-      else if (this.#duties.kill !== undefined && this.#lane.condemn(cell)) {
-        task.isLate = true;
-        this.#duties.kill(this.#lane.workerOf(cell));
-      }
+      else task.isLate = this.#endWorkerOf(cell);
     }
+  }
+
+  /** False if it is not at the task any more, or may not be ended. */
+  #endWorkerOf(cell: number): boolean {
+    if (this.#duties.kill === undefined || !this.#lane.condemn(cell)) return false;
+    this.#duties.kill(this.#lane.workerOf(cell));
+    return true;
   }
 
   #timeLeftMs(task: Task, cell: number): number {

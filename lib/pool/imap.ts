@@ -18,7 +18,7 @@ export interface MappedSpec<T> {
     firstIndex: number,
     settle: (items: readonly Give<T>[]) => void,
   ) => Promise<Task>;
-  readonly cancel: (task: Task) => void;
+  readonly cancel: (task: Task, how: { readonly kill: boolean }) => void;
 }
 
 export type Source = Iterator<unknown> | AsyncIterator<unknown>;
@@ -69,9 +69,9 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
     });
   }
 
-  /** What has not begun is withdrawn; workers that are at it are replaced. */
+  /** What has not begun is withdrawn. */
   async return(): Promise<IteratorResult<T>> {
-    this.#stop();
+    this.#stop({ kill: false });
     this.#deliver();
     await this.#spec.source.return?.();
     return { done: true, value: undefined };
@@ -79,18 +79,18 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
 
   /** The next one to ask is told why, and it ends. */
   #fail(reason: unknown): void {
-    this.#stop();
+    this.#stop({ kill: true });
     this.#ready.push(throwing(reason));
     this.#deliver();
     const closed = async () => this.#spec.source.return?.();
     closed().catch(() => {}); // whoever asks has been told enough
   }
 
-  #stop(): void {
+  #stop(how: { readonly kill: boolean }): void {
     this.#stopped = true;
     this.#ended = true;
     this.#forgetSignal();
-    for (const { task } of this.#chunks.splice(0)) if (task !== undefined) this.#spec.cancel(task);
+    for (const { task } of this.#chunks.splice(0)) if (task !== undefined) this.#spec.cancel(task, how);
     while (this.#ready.length > 0) this.#ready.shift();
   }
 
@@ -138,7 +138,7 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
       this.#settle(chunk, new Array<Give<T>>(items.length).fill(throwing(error))); // the function's, or of a task they need
       return;
     }
-    if (!this.#chunks.includes(chunk)) this.#spec.cancel(chunk.task); // it was stopped meanwhile
+    if (!this.#chunks.includes(chunk)) this.#spec.cancel(chunk.task, { kill: false }); // it was stopped meanwhile
   }
 
   #settle(chunk: Chunk<T>, done: readonly Give<T>[]): void {

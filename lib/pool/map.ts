@@ -58,7 +58,7 @@ export class RunningMap {
     this.#finished = finished;
     this.#values = new Array<unknown>(items.length);
     this.#sizes = chunkSizes(items.length, processes, chunkSize);
-    this.#forgetSignal = onAbort(limits.signal, (reason) => this.#fail(reason));
+    this.#forgetSignal = onAbort(limits.signal, (reason) => this.#fail(reason, { kill: true }));
   }
 
   #begin(): void {
@@ -119,9 +119,10 @@ export class RunningMap {
     if (this.#done === items.length) this.#end(undefined, this.#values);
   }
 
-  #fail(error: unknown): void {
+  /** What has not begun will not. What has is done in vain, and only an abort ends it: a killed worker leaves half of it. */
+  #fail(error: unknown, how = { kill: false }): void {
     if (this.#isOver) return;
-    for (const task of this.#tasks) this.#job.team.cancel(task);
+    for (const task of this.#tasks) this.#job.team.cancel(task, how);
     this.#end(error, undefined);
   }
 
@@ -129,7 +130,11 @@ export class RunningMap {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#forgetSignal();
-    this.#job.onProgress?.stop?.();
-    this.#finished(error, values);
+    try {
+      this.#job.onProgress?.stop?.();
+      this.#finished(error, values);
+    } catch (stopError) {
+      this.#finished(stopError, undefined);
+    }
   }
 }

@@ -12,7 +12,7 @@ import { describe, type ModuleFunction, type TaskFunction } from './functions';
 import { Mapped, type Source } from './imap';
 import { type KnownFunction, KnownFunctions } from './known-functions';
 import { Flag } from './lane';
-import { type CallOptions, checkLimits, flagsOf, type Limits, onAbort } from './limits';
+import { type CallOptions, checkLimits, flagsOf, type Limits, onAbort, orAborted } from './limits';
 import { isLoading } from './load-function';
 import { type OnPoolProgress, RunningMap } from './map';
 import { PayloadStore } from './payload-store';
@@ -274,7 +274,7 @@ export class Pool {
       });
       future.cancel = (error) => {
         forget();
-        team.cancel(task);
+        team.cancel(task, { kill: true });
         future.settle({ error });
       };
     };
@@ -306,7 +306,7 @@ export class Pool {
 
   /**
    * The results of fn(item) for all items, in their order: Python's Pool.map. Each worker takes some items at a time. The
-   * first failure rejects, with the index of its item, and what has not begun is not done.
+   * first failure rejects, with the index of its item; what has not begun then is not done.
    * @example
    * const pool = new ndshm.Pool({ processes: 2 });
    * console.log(await pool.map((x) => x * x, [1, 2, 3])); // [ 1, 4, 9 ]
@@ -339,11 +339,10 @@ export class Pool {
       throw wrongKind('a function', 'onProgress', onProgress);
     }
     const list = listOf(items, spread, what);
-    const known = await this.#known(fn, what);
+    const known = await orAborted(limits.signal, this.#known(fn, what));
     const refers = hasReferences(list, spread);
-    const resolved = refers ? await resolveDependencies(list, spread) : undefined;
+    const resolved = refers ? await orAborted(limits.signal, resolveDependencies(list, spread)) : undefined;
     this.#check();
-    limits.signal?.throwIfAborted();
     return RunningMap.run({
       team: this.#team,
       memory: this.#memory,
@@ -425,7 +424,7 @@ export class Pool {
           settle: (outcome) => settle(giversOf(outcome, some.length, firstIndex, this.#memory)),
         });
       },
-      cancel: (task) => this.#team.cancel(task),
+      cancel: (task, how) => this.#team.cancel(task, how),
     });
   }
 
@@ -450,7 +449,7 @@ export class Pool {
 
   async #valueOf(ref: AnyRef): Promise<unknown> {
     if (ref instanceof TaskRef) return ref;
-    if (!isObjectRef(ref)) throw wrongKind('a TaskRef or an object ref', 'get()', ref);
+    checkRef(ref, 'get()');
     return ref.store === this.#memory.name ? this.store.get(ref) : valueOfRef(ref);
   }
 
@@ -464,6 +463,7 @@ export class Pool {
     const { numReturns = refs.length, ...how } = checkOptions(options, ['numReturns', ...waitKeys], 'wait()');
     integerIn(numReturns, 0, refs.length, 'numReturns');
     checkSignal(how.signal);
+    for (const ref of refs as readonly unknown[]) checkRef(ref, 'wait()');
     const isReady = (ref: R) => !(ref instanceof TaskRef) || TaskRef.futureOf(ref).isSettled;
     const isEnough = () => refs.filter(isReady).length >= numReturns;
     if (!isEnough()) {
@@ -574,6 +574,10 @@ export class Pool {
 }
 
 const noLimits: Limits = { signal: undefined, timeoutMs: Number.POSITIVE_INFINITY, retries: 0 };
+
+function checkRef(ref: unknown, what: string): void {
+  if (!(ref instanceof TaskRef) && !isObjectRef(ref)) throw wrongKind('a TaskRef or an object ref', what, ref);
+}
 
 function listOf(items: Iterable<unknown>, spread: boolean, what: string): readonly unknown[] {
   if (typeof items?.[Symbol.iterator] !== 'function') throw wrongKind('an iterable of items', what, items);

@@ -1,6 +1,6 @@
 import { Crew, type CrewSpec } from './crew';
 import { Dispatcher } from './dispatcher';
-import { Cancelled } from './failures';
+import { Cancelled, WorkerLost } from './failures';
 import { Lane, type StoredAt } from './lane';
 import type { PayloadStore } from './payload-store';
 import type { Task, TaskSpec } from './task';
@@ -36,20 +36,29 @@ export class Team {
       idle: () => this.#leaveIfDone(),
     });
     const config = { cells, store: memory.name, maxTasks: spec.maxTasks };
-    this.#crew = new Crew(
-      this.#lane,
-      { ...spec, config },
-      {
-        ended: (worker) => this.#dispatcher.workerEnded(worker),
-        broken: (error) => this.#end(error),
-        gone: () => {
-          this.#dispatcher.failAll(new Cancelled('The worker processes have ended'));
-          this.#dispatcher.close();
-          this.#lane.close();
-          end();
+    try {
+      this.#crew = new Crew(
+        this.#lane,
+        { ...spec, config },
+        {
+          ended: (worker) => {
+            this.#dispatcher.workerEnded(worker);
+            // Nobody is left to do what comes after it.
+            if (!spec.replaces) this.#giveUp(new WorkerLost(worker.pid, worker.exitCode, worker.signal));
+          },
+          broken: (error) => this.#end(error),
+          gone: () => {
+            this.#giveUp(new Cancelled('The worker processes have ended'));
+            this.#dispatcher.close();
+            this.#lane.close();
+            end();
+          },
         },
-      },
-    );
+      );
+    } catch (error) {
+      this.#lane.close();
+      throw error;
+    }
   }
 
   get pids(): number[] {
@@ -69,8 +78,8 @@ export class Team {
     return this.#dispatcher.submit(spec);
   }
 
-  cancel(task: Task): void {
-    this.#dispatcher.cancel(task);
+  cancel(task: Task, how: { readonly kill: boolean }): void {
+    this.#dispatcher.cancel(task, how);
   }
 
   /** The workers leave when all tasks are done. */
@@ -94,9 +103,14 @@ export class Team {
     this.#crew.leave();
   }
 
-  #end(error: unknown): void {
-    if (this.#over === undefined) this.#over = error;
+  /** What is not settled never will be. */
+  #giveUp(error: unknown): void {
+    this.#over ??= error;
     this.#dispatcher.failAll(error);
+  }
+
+  #end(error: unknown): void {
+    this.#giveUp(error);
     this.#crew.killAll();
   }
 }

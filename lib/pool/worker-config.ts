@@ -26,5 +26,14 @@ export interface Initializer {
 
 /** A worker's one message: it is ready; or what its initializer threw, which is its end. */
 export type WorkerMessage =
-  | { readonly ready: true }
-  | { readonly failed: { readonly message: string; readonly stack: string | null; readonly code?: string } };
+  | { readonly ndshmWorker: 'ready' }
+  | {
+      readonly ndshmWorker: 'failed';
+      readonly message: string;
+      readonly stack: string | null;
+      readonly code?: string;
+    };
+
+/** Others are of what runs in the worker. */
+export const isWorkerMessage = (message: unknown): message is WorkerMessage =>
+  typeof message === 'object' && message !== null && 'ndshmWorker' in message;

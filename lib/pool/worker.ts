@@ -77,7 +77,6 @@ async function main(): Promise<void> {
   endWithParent(parentSocket, config.store);
   binding.closeDescriptor(parentSocket); // or what tasks start would have it, and keep it
   process.on('SIGINT', () => {}); // Ctrl-C is the parent's to answer, with which we end
-  process.once('disconnect', () => process.exit());
   const { lane, done } = inherited();
   // What tasks start is to find nothing of this.
   delete process.env[configVariable];
@@ -87,10 +86,10 @@ async function main(): Promise<void> {
     await worker.initialize();
   } catch (error) {
     const { message, stack, code } = tasks().describe(error);
-    await tell({ failed: { message, stack, ...(code === undefined ? {} : { code }) } });
+    await tell({ ndshmWorker: 'failed', message, stack, ...(code === undefined ? {} : { code }) });
     process.exit(1);
   }
-  await tell({ ready: true });
+  await tell({ ndshmWorker: 'ready' });
   await worker.work();
   process.exit(0);
 }
