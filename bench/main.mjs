@@ -11,6 +11,9 @@ import * as handover from './handover.mjs';
 import * as locks from './locks.mjs';
 import * as memory from './memory.mjs';
 import * as objects from './objects.mjs';
+import * as particles from './particles.mjs';
+import * as pool from './pool.mjs';
+import * as poolStart from './pool-start.mjs';
 import * as readers from './readers.mjs';
 import * as recovery from './recovery.mjs';
 import * as store from './store.mjs';
@@ -33,6 +36,9 @@ const claims = {
   recovery,
   store,
   objects,
+  pool,
+  particles,
+  'pool-start': poolStart,
 };
 
 const { values: options } = parseArgs({

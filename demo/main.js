@@ -10,7 +10,6 @@ const { drawImages, imagesPerLine } = require('./drawing');
 const { Interrupted, interruptionSignal } = require('./interruption');
 const { memoryOf } = require('./memory');
 const { mebibytes, memoryTable, sum } = require('./memory-table');
-const { withProgress } = require('./progress');
 const { computeMeanImages, findPython } = require('./python');
 
 const indent = '   ';
@@ -105,11 +104,16 @@ async function classify({ predictions, digits, heldOut }, crew, processes) {
   const workers = crew.workers.slice(0, processes);
   const processorTime = async () => sum(await crew.askAll({ task: 'processorTime' }));
   const processorBefore = await processorTime();
-  const ms = await withProgress(`classifying, ${inWords(processes)}`, heldOut, async (onProgress) => {
-    const before = performance.now();
-    await crew.share(heldOut, request, { workers, onProgress });
-    return performance.now() - before;
-  });
+  const title = `${indent}classifying, ${inWords(processes)}`;
+  const onProgress = ndshm.progressBar(title, { stream: process.stdout });
+  const before = performance.now();
+  try {
+    onProgress({ done: 0, total: heldOut });
+    await crew.share(heldOut, request, { workers, onProgress: (done) => onProgress({ done, total: heldOut }) });
+  } finally {
+    onProgress.stop();
+  }
+  const ms = performance.now() - before;
   // Where several take no less time than one, this tells a processor that was busy with others from a slow program.
   const processorMs = (await processorTime()) - processorBefore;
   print(`${inWords(processes)}: ${seconds(ms)} (processor time: ${seconds(processorMs)})`);

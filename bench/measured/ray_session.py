@@ -9,10 +9,11 @@ import ray
 
 
 @contextmanager
-def ray_session(capacity):
+def ray_session(capacity, processors=None):
     # Its daemons may still be at their logs when it is over.
     with TemporaryDirectory(prefix="ndshm-ray-", ignore_cleanup_errors=True) as folder:
         ray.init(
+            num_cpus=processors,
             object_store_memory=capacity,
             _plasma_directory="/dev/shm",
             _temp_dir=folder,

@@ -124,10 +124,13 @@ describe('on a terminal', () => {
     expect(end.indexOf('␛8')).toBeGreaterThan(end.indexOf('␛7'));
   });
 
-  test('is not wider than the terminal', () => {
+  test('it has a shorter bar where there is no room, and is never wider than the terminal', () => {
     const output = new Output(true);
+    const title = 'a title that leaves less than the usual room for a bar';
+    report(progressBar(title, { stream: output }), [0, 40]);
+    expect(output.shown).toEqual([`${title}: ${'░'.repeat(80 - title.length - ':  0 of 40'.length)} 0 of 40`]);
     report(progressBar('squaring '.repeat(20), { stream: output }), [0, 40], [40, 40]);
-    expect(Math.max(...output.shown.map((drawing) => drawing.length))).toBe(80);
+    expect(output.shown.map((drawing) => drawing.length)).toEqual([80, 80, 80]);
   });
 });
 
