@@ -24,6 +24,8 @@ export interface DispatcherDuties {
 
 /** Of a task that has not begun yet, a limit of its time is looked at so many times as often. */
 const looksPerTimeout = 4;
+/** So long may a worker take from a task's claim to its begin, where the task's time is limited. */
+const longestLoadMs = 10_000;
 /** So soon the next task may be done. */
 const outcomePollMs = 0.1;
 // setTimeout() takes no more.
@@ -282,8 +284,11 @@ export class Dispatcher {
   #timeLeftMs(task: Task, cell: number): number {
     const { timeoutMs } = task.spec;
     if (this.#lane.status(cell) !== Status.claimed) return timeoutMs / looksPerTimeout;
-    // A worker that was stopped before it could say so has begun, too.
+    const startedMs = this.#lane.startedMsOf(cell);
+    if (startedMs !== 0) return timeoutMs - msSince(startedMs);
+    // It loads what the function needs, which is no part of the call; but a worker that was stopped there never begins.
     task.claimedMs ??= nowMs();
-    return timeoutMs - msSince(this.#lane.startedMsOf(cell) || task.claimedMs);
+    const leftMs = Math.max(timeoutMs, longestLoadMs) - msSince(task.claimedMs);
+    return Math.min(leftMs, timeoutMs / looksPerTimeout);
   }
 }

@@ -71,17 +71,32 @@ export interface Thrown {
   readonly value: unknown;
 }
 
-/** `canSend`: whether a value can be encoded; what cannot is left out, or told in words. */
+/**
+ * `canSend`: whether a value can be encoded; what cannot is left out, or told in words. Never throws: whatever a function
+ * threw, its getters may throw again.
+ */
 export function describeThrown(thrown: unknown, canSend: (value: unknown) => boolean): Thrown {
+  try {
+    return isErrorLike(thrown) ? describeError(thrown, canSend) : describeValue(thrown, canSend(thrown));
+  } catch {
+    return describeValue(thrown, false);
+  }
+}
+
+function describeValue(value: unknown, sendable: boolean): Thrown {
+  const message = inWords(value);
+  return { message, stack: null, value: sendable ? value : message };
+}
+
+function describeError(error: Error, canSend: (value: unknown) => boolean): Thrown {
   const sendable = (value: unknown) => (canSend(value) ? value : inWords(value));
-  if (!isErrorLike(thrown)) return { message: inWords(thrown), stack: null, value: sendable(thrown) };
-  const { code } = thrown as { code?: unknown };
+  const { code } = error as { code?: unknown };
   return {
-    message: String(thrown.message),
-    stack: typeof thrown.stack === 'string' ? thrown.stack : null,
-    value: sendable(thrown),
+    message: String(error.message),
+    stack: typeof error.stack === 'string' ? error.stack : null,
+    value: sendable(error),
     ...(typeof code === 'string' ? { code } : {}),
-    ...('cause' in thrown ? { cause: sendable(thrown.cause) } : {}),
+    ...('cause' in error ? { cause: sendable(error.cause) } : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { stateError, typeError, wrongKind } from '../errors';
-import { checkSignal, Deadline, type WaitOptions, waitKeys } from '../lock/deadline';
+import { checkSignal, checkTimeout, Deadline, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions, integerIn } from '../options';
 import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
@@ -463,6 +463,7 @@ export class Pool {
     const { numReturns = refs.length, ...how } = checkOptions(options, ['numReturns', ...waitKeys], 'wait()');
     integerIn(numReturns, 0, refs.length, 'numReturns');
     checkSignal(how.signal);
+    checkTimeout(how.timeoutMs);
     for (const ref of refs as readonly unknown[]) checkRef(ref, 'wait()');
     const isReady = (ref: R) => !(ref instanceof TaskRef) || TaskRef.futureOf(ref).isSettled;
     const isEnough = () => refs.filter(isReady).length >= numReturns;

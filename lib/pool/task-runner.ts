@@ -108,20 +108,30 @@ export class TaskRunner {
     return method.apply(actor, args) as unknown;
   }
 
-  /** The outcome where the pool finds it. What cannot be sent has failed. */
+  /** The outcome where the pool finds it. What cannot be sent has failed; if there is no room for it, all has. */
   #outcome(): Sent {
-    const values = this.#values;
-    const failures = this.#failures;
     try {
-      return this.#placed(failures.length === 0 ? values : [values, failures]);
-    } catch (error) {
-      for (const [item, value] of values.entries()) {
-        const why = whyNotSent(value);
-        if (why !== undefined) failures.push([item, describe(why)]);
-      }
-      if (failures.length === 0) failures.push([0, describe(error)]); // no room for them
-      return this.#placed([[], failures]);
+      return this.#placed(this.hasFailed ? [this.#values, this.#failures] : this.#values);
+    } catch {
+      this.#leaveOutUnsendable();
     }
+    try {
+      return this.#placed([this.#values, this.#failures]);
+    } catch (error) {
+      const { message, code } = describe(error);
+      this.#failures = [[0, { message, stack: null, value: undefined, ...(code === undefined ? {} : { code }) }]];
+      return this.#placed([[], this.#failures]); // so short that a cell holds it
+    }
+  }
+
+  #leaveOutUnsendable(): void {
+    for (const [item, value] of this.#values.entries()) {
+      const why = whyNotSent(value);
+      if (why === undefined) continue;
+      this.#failures.push([item, describe(why)]);
+      this.#values[item] = undefined;
+    }
+    this.#failures.sort(([a], [b]) => a - b);
   }
 
   #placed(outcome: unknown[]): Sent {

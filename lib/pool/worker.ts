@@ -16,6 +16,8 @@ const turnMs = 5;
 /** Loaded with the first task: a worker is ready in two thirds of the time. */
 const tasks = () => require('./task-runner') as typeof import('./task-runner');
 
+const longestTimerMs = 2 ** 31 - 1;
+
 class Worker {
   readonly #config: WorkerConfig;
   readonly #lane: Lane;
@@ -76,6 +78,8 @@ async function main(): Promise<void> {
   const config = JSON.parse(process.env[configVariable] as string) as WorkerConfig;
   endWithParent(parentSocket, config.store);
   binding.closeDescriptor(parentSocket); // or what tasks start would have it, and keep it
+  setInterval(() => {}, longestTimerMs); // what a task awaits may not hold the event loop, or never come
+  process.channel?.ref?.(); // or a task that awaits what keeps no event loop going would be the end of it
   process.on('SIGINT', () => {}); // Ctrl-C is the parent's to answer, with which we end
   const { lane, done } = inherited();
   // What tasks start is to find nothing of this.

@@ -423,6 +423,18 @@ describe('a table', () => {
     expect(namesOf(name)).toEqual([]);
   });
 
+  test('that is ephemeral takes along what its last process had open when it ended', async () => {
+    const name = freshName();
+    const peer = await peerWithTable(name);
+    const handle = await makeIn(peer, 2, 6);
+    await peer.run(({ kept }, which) => {
+      kept.set('array', (kept.get('t') as ndshm.ArrayTable).getArray(which));
+    }, handle);
+    await peer.run(() => process.exit(0)).catch(() => {});
+    expect(await peer.end()).toEqual({ code: 0, signal: null });
+    expect(namesOf(name)).toEqual([]);
+  });
+
   test('that is ephemeral is gone with its arrays by the next gc() after its last process was killed', async () => {
     const name = freshName();
     const peer = await peerWithTable(name, { thread: true });
