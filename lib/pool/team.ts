@@ -3,6 +3,7 @@ import { Dispatcher } from './dispatcher';
 import { Cancelled, WorkerLost } from './failures';
 import { Lane, type StoredAt } from './lane';
 import type { PayloadStore } from './payload-store';
+import { availableProcessors } from './processors';
 import type { Task, TaskSpec } from './task';
 
 export interface TeamSpec extends Omit<CrewSpec, 'config'> {
@@ -35,7 +36,8 @@ export class Team {
       isHeld: spec.isHeld,
       idle: () => this.#leaveIfDone(),
     });
-    const config = { cells, store: memory.name, maxTasks: spec.maxTasks };
+    const pollMs = spec.size > availableProcessors() ? crowdedPollMs : idlePollMs;
+    const config = { cells, store: memory.name, maxTasks: spec.maxTasks, pollMs };
     try {
       this.#crew = new Crew(
         this.#lane,
@@ -114,6 +116,10 @@ export class Team {
     this.#crew.killAll();
   }
 }
+
+/** So soon the next task may come after the last one; where others need the processor, it had better be sooner. */
+const idlePollMs = 0.2;
+const crowdedPollMs = 0.02;
 
 /** Enough that nobody waits while the pool's owner looks the other way for a moment; and no more than what lies there idle is worth. */
 const cellsFor = (workers: number): number => 2 ** Math.ceil(Math.log2(Math.max(256, 4 * workers)));

@@ -16,6 +16,8 @@ export interface WorkerConfig {
   /** Whether it has to wait for an Initializer, by message. */
   readonly awaitsInitializer: boolean;
   readonly maxTasks: number | null;
+  /** So long it looks for the next task in each turn of the event loop before it sleeps. */
+  readonly pollMs: number;
 }
 
 /** What a worker runs first. */

@@ -8,8 +8,6 @@ import { endWithParent } from './parent-watch';
 import type { TaskRunner } from './task-runner';
 import { configVariable, type Initializer, parentSocket, type WorkerConfig, type WorkerMessage } from './worker-config';
 
-/** So soon the next task may come after the last one. */
-const idlePollMs = 0.2;
 /** For so long tasks that await nothing may keep the event loop from its turn. */
 const turnMs = 5;
 
@@ -41,14 +39,14 @@ class Worker {
 
   /** Until the pool closes the lane, or so many tasks are done. */
   async work(): Promise<void> {
-    const { worker, maxTasks } = this.#config;
+    const { worker, maxTasks, pollMs } = this.#config;
     const lane = this.#lane;
     const next = () => lane.claim(worker) ?? (lane.isClosing ? ('closed' as const) : undefined);
     let turnBegunMs = performance.now();
     let cell = lane.claim(worker);
     for (let done = 1; ; done++) {
       if (cell === undefined) {
-        const found = await lane.posts.until(next, { pollMs: idlePollMs });
+        const found = await lane.posts.until(next, { pollMs });
         if (found === 'closed') return;
         cell = found;
         turnBegunMs = performance.now();
@@ -79,7 +77,6 @@ async function main(): Promise<void> {
   endWithParent(parentSocket, config.store);
   binding.closeDescriptor(parentSocket); // or what tasks start would have it, and keep it
   setInterval(() => {}, longestTimerMs); // what a task awaits may not hold the event loop, or never come
-  process.channel?.ref?.(); // or a task that awaits what keeps no event loop going would be the end of it
   process.on('SIGINT', () => {}); // Ctrl-C is the parent's to answer, with which we end
   const { lane, done } = inherited();
   // What tasks start is to find nothing of this.
