@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fork } from '../array/fork';
 import { stateError } from '../errors';
 import type { WorkerEnd } from './dispatcher';
+import { inheritedExecArgv } from './exec-argv';
 import { type Lane, maxWorkerNumber } from './lane';
 import {
   configVariable,
@@ -133,7 +134,7 @@ export class Crew {
       share: { lane: this.#lane.array, done: this.#lane.doneArray },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
       env: { ...process.env, ...env, [configVariable]: JSON.stringify(own) },
-      ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),
+      execArgv: execArgv === undefined ? inheritedExecArgv() : [...execArgv],
     });
     const member: Member = { child, isReady: false, failure: undefined };
     this.#members.set(worker, member);

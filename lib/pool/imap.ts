@@ -43,7 +43,7 @@ export class Mapped<T> implements AsyncIterableIterator<T> {
   readonly #waiters = new Fifo<Waiter<T>>();
   /** Of the chunks that have been handed out, oldest first; those that are done too early, with their results. */
   readonly #chunks: Chunk<T>[] = [];
-  readonly #forgetSignal: () => void;
+  #forgetSignal: () => void = () => {};
   #read = 0;
   #reading = false;
   /** Nothing more is read. */

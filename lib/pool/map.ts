@@ -39,7 +39,7 @@ export class RunningMap {
   readonly #values: unknown[];
   readonly #tasks = new Set<Task>();
   readonly #finished: Finished;
-  readonly #forgetSignal: () => void;
+  #forgetSignal: () => void = () => {};
   #handedOut = 0;
   #done = 0;
   #isOver = false;
@@ -53,16 +53,18 @@ export class RunningMap {
   }
 
   private constructor(job: MapJob, finished: Finished) {
-    const { items, processes, chunkSize, limits } = job;
+    const { items, processes, chunkSize } = job;
     this.#job = job;
     this.#finished = finished;
     this.#values = new Array<unknown>(items.length);
     this.#sizes = chunkSizes(items.length, processes, chunkSize);
-    this.#forgetSignal = onAbort(limits.signal, (reason) => this.#fail(reason, { kill: true }));
   }
 
   #begin(): void {
     this.#progress(0);
+    if (this.#isOver) return;
+    const abort = (reason: unknown) => this.#fail(reason, { kill: true });
+    this.#forgetSignal = onAbort(this.#job.limits.signal, abort);
     while (this.#tasks.size < chunksAhead && this.#handOut());
   }
 

@@ -21,7 +21,7 @@ import { isObjectRef, valueOfRef } from './references';
 import { giversOf } from './results';
 import { Future, HeldResults, TaskRef } from './task-ref';
 import { Team, type TeamSpec } from './team';
-import type { Initializer } from './worker-config';
+import { configVariable, type Initializer } from './worker-config';
 
 export interface PoolOptions {
   /** How many workers. Default: the processors that the container's quota and the process's affinity leave it. */
@@ -114,6 +114,12 @@ export class Pool {
       throw typeError(
         'ERR_NDSHM_FUNCTION',
         'The module of a task makes a pool as it is loaded, and so would each worker, and its workers; make the pool in the main module, or in a function',
+      );
+    }
+    if (process.env[configVariable] !== undefined) {
+      throw stateError(
+        'ERR_NDSHM_POOL_BROKEN',
+        'This process was started as the worker of a pool, but runs another program, which makes a pool itself: see its execArgv',
       );
     }
     const { processes, initializer, initArgs = [], maxTasksPerChild, storeCapacity } = checked;

@@ -98,7 +98,7 @@ export class Team {
   }
 
   #leaveIfDone(): void {
-    if (!this.#closing || this.#over !== undefined) return;
+    if (!this.#closing || this.#over !== undefined || this.#dispatcher.pending > 0) return;
     this.#over = new Cancelled('The pool has been closed');
     this.#lane.closing();
     this.#lane.posts.notify();

@@ -77,7 +77,9 @@ async function main(): Promise<void> {
   endWithParent(parentSocket, config.store);
   binding.closeDescriptor(parentSocket); // or what tasks start would have it, and keep it
   setInterval(() => {}, longestTimerMs); // what a task awaits may not hold the event loop, or never come
-  process.on('SIGINT', () => {}); // Ctrl-C is the parent's to answer, with which we end
+  // What goes to the whole process group (Ctrl-C, a closed terminal, a service manager) is the parent's to answer, with
+  // which we end; if all of us ended at once, nobody would clean up.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   const { lane, done } = inherited();
   // What tasks start is to find nothing of this.
   delete process.env[configVariable];
