@@ -5,6 +5,7 @@ import { fork } from '../array/fork';
 import { stateError } from '../errors';
 import type { WorkerEnd } from './dispatcher';
 import { inheritedExecArgv } from './exec-argv';
+import { Cancelled } from './failures';
 import { type Lane, maxWorkerNumber } from './lane';
 import {
   configVariable,
@@ -94,7 +95,7 @@ export class Crew {
   leave(): void {
     if (this.#leaving) return;
     this.#leaving = true;
-    if (this.#members.size === 0) this.#duties.gone();
+    if (this.#members.size === 0) this.#gone();
   }
 
   /** The event loop goes on until they have ended. */
@@ -181,10 +182,14 @@ export class Crew {
       this.#break(`${maxFailedStarts} workers in a row ended (${how}) before they were ready`, member.failure);
     }
     if (this.#spec.replaces && !this.#leaving) this.#start();
-    if (this.#members.size === 0) {
-      this.#leaving = true;
-      this.#duties.gone();
-    }
+    if (this.#members.size === 0) this.#gone();
+  }
+
+  #gone(): void {
+    this.#leaving = true;
+    const cancelled = new Cancelled('The workers have ended before all of them were ready');
+    for (const { reject } of this.#awaiting.splice(0)) reject(cancelled);
+    this.#duties.gone();
   }
 
   #break(why: string, cause: unknown): void {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { stateError, typeError, wrongKind } from '../errors';
 import { checkSignal, checkTimeout, Deadline, type WaitOptions, waitKeys } from '../lock/deadline';
-import { checkOptions, integerIn } from '../options';
+import { byteCount, checkOptions, integerIn } from '../options';
 import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import type { Store } from '../store/store';
@@ -129,6 +129,7 @@ export class Pool {
     const maxTasks =
       maxTasksPerChild === undefined ? null : integerIn(maxTasksPerChild, 1, 2 ** 31 - 1, 'maxTasksPerChild');
     if (!Array.isArray(initArgs)) throw wrongKind('an array of arguments', 'initArgs', initArgs);
+    checkProcessOptions(checked);
     this.#memory = new PayloadStore(`pool-${process.pid}-${randomBytes(6).toString('hex')}`, {
       capacity: storeCapacity,
     });
@@ -302,7 +303,7 @@ export class Pool {
     try {
       limits.signal?.throwIfAborted();
       if (after !== undefined || known instanceof Promise || hasReferences([args], true)) {
-        future.submitted = submitLater().catch(failed);
+        future.submitted = team.expect(submitLater()).catch(failed);
       } else submit(known, encodeItems([args]), 0);
     } catch (error) {
       failed(error);
@@ -319,7 +320,8 @@ export class Pool {
    * await pool.close();
    */
   async map<A, R>(fn: Fn<A, R>, items: Iterable<A>, options?: MapOptions): Promise<Awaited<R>[]> {
-    return this.#map(fn, items, false, options, 'map()') as Promise<Awaited<R>[]>;
+    this.#check();
+    return this.#team.expect(this.#map(fn, items, false, options, 'map()')) as Promise<Awaited<R>[]>;
   }
 
   /** map(), whose items are lists of arguments: the results of fn(...item). */
@@ -328,7 +330,8 @@ export class Pool {
     items: Iterable<Refs<A>>,
     options?: MapOptions,
   ): Promise<Awaited<R>[]> {
-    return this.#map(fn, items, true, options, 'starmap()') as Promise<Awaited<R>[]>;
+    this.#check();
+    return this.#team.expect(this.#map(fn, items, true, options, 'starmap()')) as Promise<Awaited<R>[]>;
   }
 
   async #map(
@@ -348,7 +351,6 @@ export class Pool {
     const known = await orAborted(limits.signal, this.#known(fn, what));
     const refers = hasReferences(list, spread);
     const resolved = refers ? await orAborted(limits.signal, resolveDependencies(list, spread)) : undefined;
-    this.#check();
     return RunningMap.run({
       team: this.#team,
       memory: this.#memory,
@@ -581,6 +583,15 @@ export class Pool {
 }
 
 const noLimits: Limits = { signal: undefined, timeoutMs: Number.POSITIVE_INFINITY, retries: 0 };
+
+/** Wrong ones would only be noticed in the workers, or at the first call. */
+function checkProcessOptions({ env, execArgv, storeCapacity }: PoolOptions): void {
+  if (env !== undefined && (typeof env !== 'object' || env === null)) throw wrongKind('an object', 'env', env);
+  if (execArgv !== undefined && !(Array.isArray(execArgv) && execArgv.every((each) => typeof each === 'string'))) {
+    throw wrongKind('an array of strings', 'execArgv', execArgv);
+  }
+  if (storeCapacity !== undefined) byteCount(storeCapacity, 'storeCapacity');
+}
 
 function checkRef(ref: unknown, what: string): void {
   if (!(ref instanceof TaskRef) && !isObjectRef(ref)) throw wrongKind('a TaskRef or an object ref', what, ref);

@@ -1,5 +1,5 @@
 import { describeThrown, type Thrown } from './failures';
-import { Flag, inlineBytes, isNumbers, type Lane, type Request, type Sent } from './lane';
+import { Flag, inlineBytes, isNumbers, type Lane, type Request, type Sent, type StoredAt } from './lane';
 import { loadFunction } from './load-function';
 import { encodePayload } from './payload';
 import { PayloadStore } from './payload-store';
@@ -56,7 +56,7 @@ export class TaskRunner {
     } catch (error) {
       this.#failures.push([lane.itemOf(cell), describe(error)]); // it could not even begin
     }
-    const outcome = this.#outcome();
+    const outcome = yield* this.#outcome();
     const flags = this.#failures.length > 0 ? Flag.failed : 0;
     if (!lane.finish(cell, this.#config.worker, flags, outcome)) {
       process.kill(process.pid, 'SIGKILL'); // as the pool is about to do
@@ -109,18 +109,18 @@ export class TaskRunner {
   }
 
   /** The outcome where the pool finds it. What cannot be sent has failed; if there is no room for it, all has. */
-  #outcome(): Sent {
+  *#outcome(): Steps<Sent> {
     try {
-      return this.#placed(this.hasFailed ? [this.#values, this.#failures] : this.#values);
+      return yield* this.#placed(this.hasFailed ? [this.#values, this.#failures] : this.#values);
     } catch {
       this.#leaveOutUnsendable();
     }
     try {
-      return this.#placed([this.#values, this.#failures]);
+      return yield* this.#placed([this.#values, this.#failures]);
     } catch (error) {
       const { message, code } = describe(error);
       this.#failures = [[0, { message, stack: null, value: undefined, ...(code === undefined ? {} : { code }) }]];
-      return this.#placed([[], this.#failures]); // so short that a cell holds it
+      return yield* this.#placed([[], this.#failures]); // so short that a cell holds it
     }
   }
 
@@ -134,10 +134,10 @@ export class TaskRunner {
     this.#failures.sort(([a], [b]) => a - b);
   }
 
-  #placed(outcome: unknown[]): Sent {
+  *#placed(outcome: unknown[]): Steps<Sent> {
     if (isNumbers(outcome)) return outcome;
     const payload = encodePayload(outcome);
-    return payload.byteLength > inlineBytes ? this.#memory.putSync(payload) : payload;
+    return payload.byteLength > inlineBytes ? ((yield this.#memory.put(payload)) as StoredAt) : payload;
   }
 }
 

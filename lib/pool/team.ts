@@ -19,6 +19,7 @@ export class Team {
   readonly #dispatcher: Dispatcher;
   readonly #crew: Crew;
   #closing = false;
+  #expected = 0;
   /** Why nothing is done any more. */
   #over: unknown;
   /** Once all workers have ended. */
@@ -75,6 +76,17 @@ export class Team {
     return this.#crew.ready();
   }
 
+  /** A call that has been accepted, and submits its tasks before it is settled: until then nobody leaves. */
+  async expect<T>(call: Promise<T>): Promise<T> {
+    this.#expected++;
+    try {
+      return await call;
+    } finally {
+      this.#expected--;
+      this.#leaveIfDone();
+    }
+  }
+
   submit(spec: TaskSpec): Task {
     if (this.#over !== undefined) throw this.#over;
     return this.#dispatcher.submit(spec);
@@ -98,7 +110,7 @@ export class Team {
   }
 
   #leaveIfDone(): void {
-    if (!this.#closing || this.#over !== undefined || this.#dispatcher.pending > 0) return;
+    if (!this.#closing || this.#over !== undefined || this.#expected > 0 || this.#dispatcher.pending > 0) return;
     this.#over = new Cancelled('The pool has been closed');
     this.#lane.closing();
     this.#lane.posts.notify();

@@ -13,6 +13,7 @@ import { copyObject, fillZeros, run, runSync } from './copy';
 import { decode } from './decode';
 import { Draft } from './draft';
 import { type Encoded, encode, encodeArray } from './encode';
+import { collectGarbage } from './garbage';
 import { Heap, maxSlotBytes, pageBytes, pagesFor, slotSizes } from './heap';
 import { Lease } from './lease';
 import { MappedObjects } from './mapped';
@@ -334,6 +335,12 @@ export class Store {
   // The caller knows what was put.
   get<T = unknown>(ref: ObjectRef): T {
     return Store.read(this, ref, decode) as T;
+  }
+
+  /** @internal Lets go of what nobody in this process uses any more, which others may wait for. */
+  static collectGarbage(store: Store): void {
+    store.#mapped.forgetRecent();
+    if (store.#mapped.hasMapped) collectGarbage();
   }
 
   /** @internal What `decoder` makes of the object's bytes. */
