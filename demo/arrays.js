@@ -37,7 +37,7 @@ async function withArrays(heldOut, signal, work) {
 }
 
 function expectNothingLeft() {
-  const left = readdirSync('/dev/shm').filter((name) => name.startsWith(prefix));
+  const left = readdirSync('/dev/shm').filter((name) => name.includes(`-${process.pid}-`));
   if (left.length > 0) throw new Error(`These are left in /dev/shm: ${left.join(', ')}`);
 }
 

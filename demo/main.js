@@ -4,6 +4,7 @@ const { parseArgs } = require('node:util');
 const { default: colors } = require('ansis');
 const ndshm = require('ndshm');
 const { names, withArrays } = require('./arrays');
+const { classify } = require('./classify');
 const { withCrew } = require('./crew');
 const { count } = require('./digits');
 const { drawImages, imagesPerLine } = require('./drawing');
@@ -57,6 +58,7 @@ async function demo() {
     const copied = await measureCopies(context);
     compareMemory(context, shared, copied);
     showAnswers(context);
+    await classifyByPool(context);
     await passReport(context);
     await showToPython(context);
   });
@@ -88,8 +90,8 @@ async function classifyTogether(context) {
     print(`parent: process ${pids[0]}, workers: processes ${pids.slice(1).join(', ')}`);
 
     step('3. Classify, and write the answers into another shared array', 'predictions.data[n] = labels.data[nearest]');
-    const alone = await classify(context, crew, 1);
-    const together = await classify(context, crew, processes);
+    const alone = await classifyByCrew(context, crew, 1);
+    const together = await classifyByCrew(context, crew, processes);
     if (!alone.answers.equals(together.answers)) throw new Error('One process and several answered differently');
     print(`1 process takes ${(alone.ms / together.ms).toFixed(2)} times as long as ${inWords(processes)}`);
     return { pids, started, memory };
@@ -98,7 +100,7 @@ async function classifyTogether(context) {
 
 const inWords = (processes) => (processes === 1 ? '1 process' : `${processes} processes`);
 
-async function classify({ predictions, digits, heldOut }, crew, processes) {
+async function classifyByCrew({ predictions, digits, heldOut }, crew, processes) {
   predictions.fill(unanswered);
   const request = { task: 'classify', firstHeldOut: digits.shape[0] - heldOut };
   const workers = crew.workers.slice(0, processes);
@@ -164,10 +166,33 @@ function showAnswers({ digits, labels, predictions, heldOut }) {
   if (accuracy < leastAccuracy) throw new Error(`Expected an accuracy of at least ${leastAccuracy * 100} %`);
 }
 
+/** Step 3 once more, without a program for the workers, messages to them, or names. */
+async function classifyByPool({ digits, labels, predictions, heldOut, processes, signal }) {
+  step(
+    '6. The same by a process pool, which hands the arrays to a plain function',
+    'await pool.starmap(classify, rows.map((digit) => [digit, training, labels]))',
+  );
+  const training = digits.slice(`:-${heldOut}`);
+  const tasks = Array.from(digits.slice(`-${heldOut}:`), (digit) => [digit, training, labels]);
+  const onProgress = ndshm.progressBar(`${indent}classifying, a pool of ${inWords(processes)}`, {
+    stream: process.stdout,
+  });
+  const pool = new ndshm.Pool({ processes });
+  try {
+    const before = performance.now();
+    const answers = await pool.starmap(classify, tasks, { signal, onProgress });
+    const ms = performance.now() - before;
+    if (answers.some((answer, n) => answer !== predictions.data[n])) throw new Error('The pool answered differently');
+    print(`a pool of ${inWords(processes)}: ${seconds(ms)}, its start included; the same answers`);
+  } finally {
+    await pool.close();
+  }
+}
+
 /** Images, table and map in one value, for a process that knows nothing but a line of JSON. */
 async function passReport({ digits, labels, predictions, heldOut, signal }) {
   step(
-    '6. Pass a report to another process, as one object',
+    '7. Pass a report to another process, as one object',
     'const ref = await store.put(report)   // there: store.get(ref)',
   );
   const truth = labels.slice(`-${heldOut}:`).data;
@@ -198,7 +223,7 @@ async function passReport({ digits, labels, predictions, heldOut, signal }) {
 
 async function showToPython({ means, predictions, labels, heldOut, signal }) {
   step(
-    '7. Python reads the same arrays, and writes into one',
+    '8. Python reads the same arrays, and writes into one',
     "np.load('/dev/shm/' + name, mmap_mode='r')   # means: 'r+'; no code of ndshm",
   );
   const python = await findPython(signal);

@@ -62,6 +62,15 @@ const chapters = [
   ['Leases', 'store/lease.d.ts', ['Lease']],
   ['Drafts', 'store/draft.d.ts', ['Draft']],
   ['The table of arrays', 'store/array-table.d.ts', ['ArrayTable', 'TableArrayOptions', 'GetArrayOptions']],
+  ['The process pool', 'pool/pool.d.ts', ['Pool', 'PoolOptions', 'MapOptions', 'ImapOptions', 'PoolWaitOptions']],
+  ['Limits of a call', 'pool/limits.d.ts', ['CallOptions']],
+  ['Functions for workers', 'pool/functions.d.ts', ['ModuleFunction', 'TaskFunction']],
+  ['Task refs', 'pool/task-ref.d.ts', ['TaskRef']],
+  ['Actors', 'pool/actor.d.ts', ['Actor']],
+  ['Errors of tasks', 'pool/failures.d.ts', ['TaskError', 'WorkerLost', 'Timeout', 'Cancelled']],
+  ['Progress', 'pool/map.d.ts', ['OnPoolProgress']],
+  ['Progress bars', 'pool/progress-bar.d.ts', ['progressBar', 'ProgressBarOptions', 'ProgressBar', 'Progress']],
+  ['Processors', 'pool/processors.d.ts', ['availableProcessors']],
   ['Elements', 'array/dtype.d.ts', ['DTypes', 'Complex', 'float16IsBits', 'dtypes']],
   ['numpy-ts: `ndshm/numpy`', 'numpy.d.ts', ['asNumpy', 'fromNumpy']],
 ];
@@ -91,10 +100,10 @@ const prose = (doc) => (doc ?? '').replace(/^\s*\* ?/gm, '').trim();
 function section(name, { doc, text }) {
   const [description, example] = prose(doc).split(/@example\s/);
   const code = text
-    .replace(/^export (declare )?/gm, '')
-    .replace(/^\s*(#private|private .*|protected .*);\n/gm, '')
     .replace(/\n\/\/# sourceMappingURL.*/, '')
-    .replace(/\nexport \{\};?$/, '');
+    .replace(/\nexport \{\};?$/, '')
+    .replace(/^export (declare )?/gm, '')
+    .replace(/^\s*(#private|private .*|protected .*);\n/gm, '');
   return [
     `### ${name}\n`,
     description.trim() === '' ? '' : `${description.trim()}\n`,

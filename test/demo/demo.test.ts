@@ -61,7 +61,7 @@ class Demo {
   }
 
   segments(): string[] {
-    return readdirSync('/dev/shm').filter((name) => name.startsWith(`ndshm-demo-${this.pid}-`));
+    return readdirSync('/dev/shm').filter((name) => name.includes(`-${this.pid}-`));
   }
 }
 
@@ -85,6 +85,7 @@ describe('the demo', () => {
     expect({ code, output: demo.output }).toEqual({ code: 0, output: expect.stringContaining('Done.') });
     expect(demo.output).toMatch(/accuracy: 9\d\.\d % \(4[5-9] of 50 are right\)/);
     expect(demo.output).toMatch(/read as \d/);
+    expect(demo.output).toMatch(/a pool of 2 processes: \d+\.\d\d s, its start included; the same answers/);
     expect(demo.output).toMatch(python === undefined ? /no Python with numpy found/ : /as well\.[\s\S]*mean of all 9s/);
     expect(demo.segments()).toEqual([]);
   });
@@ -149,6 +150,15 @@ describe('the demo, when it is disturbed', () => {
     await demo.workersAtWork();
     process.kill(-demo.pid, 'SIGINT');
     expect(await demo.ended()).toEqual({ code: 130, signal: null });
+    expect(demo.segments()).toEqual([]);
+  });
+
+  test('by Ctrl-C while the pool is at work: the same', async () => {
+    const demo = start(['--held-out', '300', '--processes', '2']);
+    await demo.printed(/classifying, a pool of 2 processes/);
+    process.kill(-demo.pid, 'SIGINT');
+    expect(await demo.ended()).toEqual({ code: 130, signal: null });
+    expect(demo.output).not.toContain('its start included');
     expect(demo.segments()).toEqual([]);
   });
 

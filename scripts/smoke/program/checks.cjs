@@ -2,10 +2,11 @@
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
-const { existsSync } = require('node:fs');
+const { existsSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
 const { Worker } = require('node:worker_threads');
+const { fillRow } = require('./tasks.cjs');
 
 /** The command by which this program was started, such as an emulator with its arguments, for starting another. */
 const [command, ...commandArgs] = JSON.parse(process.env['SMOKE_COMMAND']);
@@ -21,6 +22,7 @@ module.exports = async function checks(ndshm, how) {
     await endedThread(a);
     closing(ndshm, name);
     withoutName(ndshm);
+    await workers(ndshm, `${name}-rows`);
     ndshm.unlink(name);
     assert.equal(existsSync(`/dev/shm/${name}`), false);
     assert.throws(() => ndshm.open(name), { code: 'ENOENT' });
@@ -116,4 +118,45 @@ function withoutName(ndshm) {
   a.fill(-7);
   assert.deepEqual(a.toNested(), [-7, -7, -7, -7, -7]);
   assert.equal(a.name, null);
+}
+
+/** A pool runs functions of modules and of this file, on shared arrays and on large copies, and survives its workers. */
+async function workers(ndshm, name) {
+  if (command.startsWith('qemu')) process.execPath = emulated();
+  const rows = ndshm.create(name, { shape: [4, 1000], ephemeral: true });
+  const pool = new ndshm.Pool({ processes: 2, storeCapacity: '16MiB' });
+  try {
+    assert.equal(await pool.apply((base, exponent) => base ** exponent, [2, 10]), 1024);
+    const pids = await pool.map(fillRow, [...rows]);
+    assert(pids.every((pid) => pool.pids.includes(pid)));
+    assert.deepEqual(
+      [...rows.reshape([4000]).data].filter((_, n) => n % 1000 === 999),
+      pids,
+    );
+    const halved = await pool.apply(
+      (numbers) => numbers.map((number) => number / 2),
+      [new Float64Array(20_000).fill(3)],
+    );
+    assert.deepEqual([halved.length, halved[19_999]], [20_000, 1.5]);
+    const add = pool.remote((x, y) => x + y);
+    assert.equal(await add(add(1, 2), 3), 6);
+    await assert.rejects(
+      pool.apply(() => process.exit(3)),
+      { code: 'ERR_NDSHM_WORKER_LOST', exitCode: 3 },
+    );
+    await assert.rejects(
+      pool.map((x) => new Promise((resolve) => x === 1 || resolve()), [0, 1, 2], { timeoutMs: 500 }),
+      { code: 'ERR_NDSHM_TIMEOUT', index: 1 },
+    );
+  } finally {
+    await pool.close();
+    rows.close();
+  }
+}
+
+/** fork() starts process.execPath, which is another machine's. */
+function emulated() {
+  const script = join(__dirname, 'emulated-node.sh');
+  writeFileSync(script, `#!/bin/sh\nexec ${[command, ...commandArgs].join(' ')} "$@"\n`, { mode: 0o755 });
+  return script;
 }
