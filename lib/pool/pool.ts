@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { gc } from '../array/directory';
 import { stateError, typeError, wrongKind } from '../errors';
 import { checkSignal, checkTimeout, Deadline, type WaitOptions, waitKeys } from '../lock/deadline';
 import { byteCount, checkOptions, integerIn } from '../options';
@@ -107,6 +108,7 @@ export class Pool {
   readonly #options: PoolOptions;
   #ended: Promise<void> | undefined;
   #lastBatch = 0;
+  #hasKilled = false;
 
   constructor(options?: PoolOptions) {
     const checked = checkOptions(options, poolKeys, 'Pool');
@@ -158,7 +160,15 @@ export class Pool {
 
   #makeTeam(spec: Pick<TeamSpec, 'size' | 'initializer' | 'maxTasks' | 'replaces' | 'mayKill'>): Team {
     const { env, execArgv } = this.#options;
-    return new Team(this.#memory, { ...spec, env, execArgv, isHeld: (at) => this.#held.has(at) });
+    return new Team(this.#memory, {
+      ...spec,
+      env,
+      execArgv,
+      isHeld: (at) => this.#held.has(at),
+      onEnd: ({ signal }) => {
+        this.#hasKilled ||= signal !== null;
+      },
+    });
   }
 
   get closed(): boolean {
@@ -548,7 +558,7 @@ export class Pool {
 
   /**
    * Takes no more calls, and resolves when those under way are settled, the workers have ended and nothing of the pool is
-   * left. What its results have given stays. May be called again.
+   * left. An imap() goes as far as its items have been handed out, and then rejects with Cancelled. What its results have given stays. May be called again.
    */
   close(): Promise<void> {
     for (const team of this.#teams()) team.close();
@@ -575,6 +585,7 @@ export class Pool {
     await Promise.all(this.#teams().map(({ ended }) => ended));
     this.#held.close();
     this.#memory.unlink();
+    if (this.#hasKilled) gc(); // of an array that was its worker's alone
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import { Crew, type CrewSpec } from './crew';
-import { Dispatcher } from './dispatcher';
+import { Dispatcher, type WorkerEnd } from './dispatcher';
 import { Cancelled, WorkerLost } from './failures';
 import { Lane, type StoredAt } from './lane';
 import type { PayloadStore } from './payload-store';
@@ -11,6 +11,8 @@ export interface TeamSpec extends Omit<CrewSpec, 'config'> {
   /** Whether a worker may be killed for its task's sake. */
   readonly mayKill: boolean;
   readonly isHeld: (at: StoredAt) => boolean;
+  /** A worker has ended, before its tasks are looked at. */
+  readonly onEnd: (end: WorkerEnd) => void;
 }
 
 /** A lane, its workers, and who hands the tasks out: for the pool's own tasks, and for each actor. */
@@ -45,6 +47,7 @@ export class Team {
         { ...spec, config },
         {
           ended: (worker) => {
+            spec.onEnd(worker);
             this.#dispatcher.workerEnded(worker);
             // Nobody is left to do what comes after it.
             if (!spec.replaces) this.#giveUp(new WorkerLost(worker.pid, worker.exitCode, worker.signal));

@@ -11,6 +11,9 @@ import { configVariable, type Initializer, parentSocket, type WorkerConfig, type
 /** For so long tasks that await nothing may keep the event loop from its turn. */
 const turnMs = 5;
 
+// A task may have put something in its place.
+const exit = process.exit.bind(process);
+
 /** Loaded with the first task: a worker is ready in two thirds of the time. */
 const tasks = () => require('./task-runner') as typeof import('./task-runner');
 
@@ -90,11 +93,11 @@ async function main(): Promise<void> {
   } catch (error) {
     const { message, stack, code } = tasks().describe(error);
     await tell({ ndshmWorker: 'failed', message, stack, ...(code === undefined ? {} : { code }) });
-    process.exit(1);
+    exit(1);
   }
   await tell({ ndshmWorker: 'ready' });
   await worker.work();
-  process.exit(0);
+  exit(0);
 }
 
 void main();
