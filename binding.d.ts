@@ -101,7 +101,8 @@ export declare class Lock {
   /** Whether the event loop goes on for awaitChangeLater(). */
   keepAwaiting(keepsAlive: boolean): void;
   stopAwaiting(): ChangeNumber | Failure | undefined;
-  notifyChange(): void;
+  /** Wakes so many of those who sleep, all of them unless told otherwise; each other one looks after 0.1 s at the latest. */
+  notifyChange(atMost?: number): void;
   isDead(slot: number, generation: number): boolean | Failure;
   /** Leaves whatever is held as this attachment's death would. */
   abandon(): void;

@@ -67,9 +67,12 @@ export class Changes {
     control.native.onChange = (change) => this.#changed(change);
   }
 
-  /** Tells everybody that something has changed, after an atomic store that says what. Some ns if nobody waits. */
-  notify(): void {
-    if (!this.control.closed && loadAfter(this.words, changeWaitersAt) !== 0) this.control.native.notifyChange();
+  /**
+   * Tells everybody that something has changed, after an atomic store that says what. Some ns if nobody waits. `atMost`: of
+   * those who sleep, so many are enough, whichever they are.
+   */
+  notify(atMost?: number): void {
+    if (!this.control.closed && loadAfter(this.words, changeWaitersAt) !== 0) this.control.native.notifyChange(atMost);
   }
 
   /** Resolves with the first value other than undefined that the condition gives, now or after a change. */

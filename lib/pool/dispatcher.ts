@@ -14,6 +14,8 @@ export interface WorkerEnd {
 }
 
 export interface DispatcherDuties {
+  /** How many there are. */
+  readonly workers: number;
   /** Ends a worker in the middle of a task; undefined = no worker is ended for its task's sake. */
   readonly kill: ((worker: number) => void) | undefined;
   /** Whether an object that a worker has put is still needed. */
@@ -44,6 +46,9 @@ export class Dispatcher {
   #timer: NodeJS.Timeout | undefined;
   #timerEndsMs = Number.POSITIVE_INFINITY;
   #watching = false;
+  /** Posted, and workers have not been told of it. */
+  #untold = 0;
+  #isTogether = false;
   #collecting = false;
   #closed = false;
 
@@ -57,6 +62,22 @@ export class Dispatcher {
   /** How many tasks have not been settled. */
   get pending(): number {
     return this.#unsettled.size;
+  }
+
+  /** Workers are told together of what is submitted: whenever there is something for each of them, and in the end. */
+  together(submit: () => void): void {
+    this.#isTogether = true;
+    try {
+      submit();
+    } finally {
+      this.#isTogether = false;
+      this.#tell();
+    }
+  }
+
+  #tell(): void {
+    if (this.#untold > 0) this.#lane.posts.notify(this.#untold);
+    this.#untold = 0;
   }
 
   submit(spec: TaskSpec): Task {
@@ -134,23 +155,21 @@ export class Dispatcher {
   /** From the queue into free cells. */
   #fill(): void {
     if (this.#closed || this.#collecting) return;
-    let posted = false;
     while (this.#queue.length > 0 && this.#freeCells.length > 0 && this.#lane.hasRoom) {
       const task = this.#queue.shift() as Task;
       if (task.isOver) continue;
       task.cell = this.#freeCells.pop() as number;
-      posted = this.#send(task, task.cell) || posted;
+      this.#send(task, task.cell);
     }
     this.#lane.setHungry(this.#queue.length > 0);
-    if (posted) this.#lane.posts.notify();
+    if (!this.#isTogether) this.#tell();
     this.#nowIdle();
   }
 
-  /** Whether it has been posted already. */
-  #send(task: Task, cell: number): boolean {
+  #send(task: Task, cell: number): void {
     if (task.stored !== undefined) {
       this.#post(task, cell, task.stored);
-      return true;
+      return;
     }
     let payload: Encoded | readonly number[];
     try {
@@ -158,14 +177,10 @@ export class Dispatcher {
     } catch (error) {
       this.#freeCells.push(cell);
       this.#settle(task, { error });
-      return false;
+      return;
     }
-    if ('byteLength' in payload && payload.byteLength > inlineBytes) {
-      void this.#sendLarge(task, cell, payload);
-      return false;
-    }
-    this.#post(task, cell, payload);
-    return true;
+    if ('byteLength' in payload && payload.byteLength > inlineBytes) void this.#sendLarge(task, cell, payload);
+    else this.#post(task, cell, payload);
   }
 
   async #sendLarge(task: Task, cell: number, payload: Encoded): Promise<void> {
@@ -181,7 +196,7 @@ export class Dispatcher {
       this.#fill();
     } else {
       this.#post(task, cell, task.stored);
-      this.#lane.posts.notify();
+      this.#tell();
     }
   }
 
@@ -189,6 +204,8 @@ export class Dispatcher {
     this.#lane.fill(cell, task.spec.request, payload);
     this.#posted.set(cell, task);
     this.#lane.post(cell);
+    this.#untold++;
+    if (this.#untold >= this.#duties.workers) this.#tell();
     if (task.spec.timeoutMs < Number.POSITIVE_INFINITY) this.#lookAgainIn(task.spec.timeoutMs / looksPerTimeout);
   }
 

@@ -65,7 +65,9 @@ export class RunningMap {
     if (this.#isOver) return;
     const abort = (reason: unknown) => this.#fail(reason, { kill: true });
     this.#forgetSignal = onAbort(this.#job.limits.signal, abort);
-    while (this.#tasks.size < chunksAhead && this.#handOut());
+    this.#job.team.together(() => {
+      while (this.#tasks.size < chunksAhead && this.#handOut());
+    });
   }
 
   /** False if there is nothing left. */

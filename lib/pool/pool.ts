@@ -558,7 +558,8 @@ export class Pool {
 
   /**
    * Takes no more calls, and resolves when those under way are settled, the workers have ended and nothing of the pool is
-   * left. An imap() goes as far as its items have been handed out, and then rejects with Cancelled. What its results have given stays. May be called again.
+   * left. An imap() goes as far as its items have been handed out, and then rejects with Cancelled. What results have given
+   * stays. May be called again.
    */
   close(): Promise<void> {
     for (const team of this.#teams()) team.close();

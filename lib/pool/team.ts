@@ -35,6 +35,7 @@ export class Team {
       end = resolve;
     });
     this.#dispatcher = new Dispatcher(this.#lane, memory, {
+      workers: spec.size,
       kill: spec.mayKill ? (worker) => this.#crew.kill(worker) : undefined,
       isHeld: spec.isHeld,
       idle: () => this.#leaveIfDone(),
@@ -93,6 +94,11 @@ export class Team {
   submit(spec: TaskSpec): Task {
     if (this.#over !== undefined) throw this.#over;
     return this.#dispatcher.submit(spec);
+  }
+
+  /** What `submit` submits is one call's, and posted in one go. */
+  together(submit: () => void): void {
+    this.#dispatcher.together(submit);
   }
 
   cancel(task: Task, how: { readonly kill: boolean }): void {

@@ -214,7 +214,7 @@ Napi::Value LockObject::abandon(const Napi::CallbackInfo& info) {
 Napi::Value LockObject::stopAwaiting(const Napi::CallbackInfo& info) { return stop(info.Env(), awaiting_); }
 
 Napi::Value LockObject::notifyChange(const Napi::CallbackInfo& info) {
-  lock_->notifyChange();
+  lock_->notifyChange(info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : kEverybody);
   return info.Env().Undefined();
 }
 

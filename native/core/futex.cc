@@ -23,8 +23,8 @@ bool futexWait(const std::atomic<uint32_t>& word, uint32_t expected, uint64_t un
   return result == 0 || errno != ETIMEDOUT;
 }
 
-void futexWake(const std::atomic<uint32_t>& word, int count, uint32_t classes) noexcept {
-  syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, classes);
+int futexWake(const std::atomic<uint32_t>& word, int count, uint32_t classes) noexcept {
+  return static_cast<int>(syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, classes));
 }
 
 void SpinBudget::pause() noexcept {

@@ -18,7 +18,7 @@ enum WaiterClass : uint32_t { kWriterClass = 1, kReaderClass = 2, kAnyClass = 3 
 // Sleeps while `word` is `expected`, until woken or `untilNs` (of monotonicNs()). False = the time is up. Also returns
 // when woken for no reason. A read-only mapping will do.
 bool futexWait(const std::atomic<uint32_t>& word, uint32_t expected, uint64_t untilNs, uint32_t classes) noexcept;
-void futexWake(const std::atomic<uint32_t>& word, int count, uint32_t classes) noexcept;
+int futexWake(const std::atomic<uint32_t>& word, int count, uint32_t classes) noexcept;
 inline constexpr int kEverybody = INT32_MAX;
 
 // How long to watch a word before sleeping on it. Sleeping costs two switches and the wake-up of a processor, so that

@@ -321,11 +321,13 @@ Result<Change> RwLock::awaitChange(uint32_t signal, const PeerId* watched, uint3
 // L5: the flags go down before the signal changes. Whoever raised one before has read the old signal, and finds it
 // changed; whoever raises one after looks at what has changed already. A sleeper's flag may come up between the two:
 // hence the second look.
-void RwLock::notifyChange() noexcept {
+void RwLock::notifyChange(int atMost) noexcept {
   LockWords& lock = block_.lock;
   const uint32_t before = lock.changeWaiters.exchange(0);
   lock.changeSignal.fetch_add(1);
-  if (((before | lock.changeWaiters.load()) & kSleeps) != 0) futexWake(lock.changeSignal, kEverybody, kAnyClass);
+  if (((before | lock.changeWaiters.load()) & kSleeps) == 0) return;
+  // Those who are not woken sleep on, and whoever notifies next has to know it.
+  if (futexWake(lock.changeSignal, atMost, kAnyClass) == atMost) lock.changeWaiters.fetch_or(kSleeps);
 }
 
 void RwLock::abandon() noexcept { bury(block_, slot_); }

@@ -70,7 +70,7 @@ class RwLock {
   Result<Change> awaitChange(uint32_t signal, const PeerId* watched, uint32_t count, uint64_t untilNs,
                              const StopFlag& stop) noexcept;
   // After a change, if changeWaiters is set.
-  void notifyChange() noexcept;
+  void notifyChange(int atMost = kEverybody) noexcept;
   Result<bool> isDead(PeerId peer) noexcept;
 
   // Leaves in the middle of whatever this attachment is doing, as its death would.
