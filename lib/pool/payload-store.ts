@@ -1,5 +1,5 @@
 import { closeAtExit } from '../array/at-exit';
-import type { CodedError } from '../errors';
+import { type CodedError, stateError } from '../errors';
 import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import type { Store } from '../store/store';
@@ -28,6 +28,7 @@ export class PayloadStore {
   #id: string | undefined;
   #limit: number | undefined;
   #readBytes = 0;
+  #ended = false;
 
   constructor(name: string, owned?: { readonly capacity: number | string | undefined }) {
     this.name = name;
@@ -38,6 +39,7 @@ export class PayloadStore {
   /** Opened when it is first needed, for many tasks need none. */
   get store(): Store {
     if (this.#store === undefined) {
+      if (this.#ended) throw stateError('ERR_NDSHM_CLOSED', 'The pool has been closed');
       this.#store = storeClass().open(this.name, this.#capacity === undefined ? {} : { capacity: this.#capacity });
       if (this.#owner !== undefined) this.#forgetExit = closeAtExit(this.#owner);
     }
@@ -93,7 +95,7 @@ export class PayloadStore {
   }
 
   delete(at: StoredAt): void {
-    if (!this.store.closed) this.store.delete(this.refOf(at));
+    if (this.#store?.closed === false) this.#store.delete(this.refOf(at));
   }
 
   /** Deletes what a process has put, but for these objects. */
@@ -107,6 +109,7 @@ export class PayloadStore {
 
   /** For everybody. What was read stays. */
   unlink(): void {
+    this.#ended = true;
     this.#forgetExit?.();
     this.#store?.unlink();
     this.#store?.close();
