@@ -1,5 +1,5 @@
 import type { Encoded } from '../store/encode';
-import { chunkSizes } from './chunks';
+import { type Chunk, chunksOf } from './chunks';
 import { TaskError } from './failures';
 import type { Request } from './lane';
 import { type Limits, onAbort } from './limits';
@@ -35,12 +35,11 @@ type Finished = (error: unknown, values: unknown[] | undefined) => void;
 /** One map, from its first chunk to its last, or to its first failure. */
 export class RunningMap {
   readonly #job: MapJob;
-  readonly #sizes: Generator<number>;
+  readonly #chunks: Generator<Chunk>;
   readonly #values: unknown[];
   readonly #tasks = new Set<Task>();
   readonly #finished: Finished;
   #forgetSignal: () => void = () => {};
-  #handedOut = 0;
   #done = 0;
   #isOver = false;
 
@@ -57,7 +56,7 @@ export class RunningMap {
     this.#job = job;
     this.#finished = finished;
     this.#values = new Array<unknown>(items.length);
-    this.#sizes = chunkSizes(items.length, processes, chunkSize);
+    this.#chunks = chunksOf(items.length, processes, chunkSize);
   }
 
   #begin(): void {
@@ -73,11 +72,10 @@ export class RunningMap {
   /** False if there is nothing left. */
   #handOut(): boolean {
     if (this.#isOver) return false;
-    const { done, value: size } = this.#sizes.next() as IteratorResult<number, undefined>;
+    const { done, value: chunk } = this.#chunks.next() as IteratorResult<Chunk, undefined>;
     if (done === true) return false;
+    const { first, size } = chunk;
     const { team, request, items, encode, limits } = this.#job;
-    const first = this.#handedOut;
-    this.#handedOut += size;
     try {
       const task = team.submit({
         request,

@@ -1,22 +1,25 @@
 import fc from 'fast-check';
-import { chunkSizes } from '../../dist/pool/chunks';
+import { type Chunk, chunksOf } from '../../dist/pool/chunks';
 import { runs, timeoutMs } from '../helpers/arrays';
 
 const totals = fc.nat(100_000);
 const processCounts = fc.integer({ min: 1, max: 256 });
-const sum = (sizes: readonly number[]): number => sizes.reduce((total, size) => total + size, 0);
+const chunkSizes = fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 200_000 }));
+const sizesOf = (chunks: Iterable<Chunk>): number[] => [...chunks].map(({ size }) => size);
 
 test(
-  'chunks of any size come to the total, and none is larger than the one before it',
+  'chunks of any size hold each item once',
   () => {
-    const chunkSize = fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 200_000 }));
     fc.assert(
-      fc.property(totals, processCounts, chunkSize, (total, processes, chunkSize) => {
-        const sizes = [...chunkSizes(total, processes, chunkSize)];
-        expect(sum(sizes)).toBe(total);
-        expect(sizes.every((size, n) => Number.isInteger(size) && size >= 1 && size <= (sizes[n - 1] ?? size))).toBe(
-          true,
-        );
+      fc.property(totals, processCounts, chunkSizes, (total, processes, chunkSize) => {
+        const chunks = [...chunksOf(total, processes, chunkSize)].sort((a, b) => a.first - b.first);
+        let next = 0;
+        for (const { first, size } of chunks) {
+          if (first !== next || !(size >= 1) || !Number.isInteger(size))
+            throw new Error(`${first}, ${size} at ${next}`);
+          next += size;
+        }
+        expect(next).toBe(total);
       }),
       runs(200),
     );
@@ -25,15 +28,15 @@ test(
 );
 
 test(
-  'a guided chunk takes a quarter of its process’s share of what is left, rounded up',
+  'a guided chunk takes at most a quarter of its process’s share of what is left, and 500 items',
   () => {
     fc.assert(
       fc.property(totals, processCounts, (total, processes) => {
         let left = total;
-        for (const size of chunkSizes(total, processes, 'auto')) {
-          // In whole numbers: four times the processes would take all of the rest with it, and not with one less.
-          const isLeast = size * 4 * processes >= left && (size - 1) * 4 * processes < left;
-          if (!isLeast) throw new Error(`A chunk of ${size} of the ${left} that are left`);
+        for (const { size } of chunksOf(total, processes, 'auto')) {
+          if (size > Math.min(Math.ceil(left / (4 * processes)), 500)) {
+            throw new Error(`A chunk of ${size} of the ${left} that are left`);
+          }
           left -= size;
         }
       }),
@@ -43,10 +46,18 @@ test(
   timeoutMs,
 );
 
-test('the guided chunks of a million items for eight processes are few', () => {
-  const sizes = [...chunkSizes(1_000_000, 8, 'auto')];
-  expect(sizes[0]).toBe(31_250);
-  expect(sizes.at(-1)).toBe(1);
+test('guided chunks that are handed out one after the other hardly ever lie side by side', () => {
+  const chunks = [...chunksOf(1000, 8, 'auto')];
+  const touching = chunks.filter(({ first }, n) => {
+    const before = chunks[n - 1];
+    return before !== undefined && before.first + before.size === first;
+  });
+  expect(touching.length).toBeLessThan(chunks.length / 10);
+});
+
+test('the guided chunks of a hundred thousand items for eight processes are few', () => {
+  const sizes = sizesOf(chunksOf(100_000, 8, 'auto'));
+  expect([sizes[0], sizes.at(-1)]).toEqual([500, 1]);
   expect(sizes.length).toBeLessThan(400);
 });
 
@@ -60,5 +71,5 @@ test.each([
   { total: 1, chunkSize: 'auto' as const, sizes: [1] },
   { total: 20, chunkSize: 'auto' as const, sizes: [3, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1] },
 ])('$total items in chunks of $chunkSize for two processes: $sizes', ({ total, chunkSize, sizes }) => {
-  expect([...chunkSizes(total, 2, chunkSize)]).toEqual(sizes);
+  expect(sizesOf(chunksOf(total, 2, chunkSize))).toEqual(sizes);
 });
