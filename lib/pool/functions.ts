@@ -172,7 +172,7 @@ class InlineFunction {
   #read(): FunctionText {
     if (this.#taken !== undefined) return this.#taken;
     if (/\{\s*\[native code\]\s*\}$/.test(this.#text)) {
-      throw this.#refusal('has no source text, being native, bound or a Proxy. Wrap it: (...args) => f(...args)');
+      throw this.#refusal('has no source text, being native, bound or a Proxy. Wrap it in a function of a module');
     }
     try {
       this.#taken = readFunctionText(this.#text, isSloppy(this.#fn));

@@ -276,6 +276,11 @@ export class Pool {
   ): Future {
     const future = new Future(this.#memory, this.#held);
     const forget = onAbort(limits.signal, (reason) => future.cancel(reason));
+    const failed = (error: unknown) => {
+      forget();
+      future.settle({ error });
+    };
+    future.cancel = failed;
     const submit = ({ number, described }: KnownFunction, payload: Encoded, ownFlags: number) => {
       if (future.isSettled) return;
       const task = team.submit({
@@ -290,9 +295,8 @@ export class Pool {
         },
       });
       future.cancel = (error) => {
-        forget();
         team.cancel(task, { kill: true });
-        future.settle({ error });
+        failed(error);
       };
     };
     const submitLater = async () => {
@@ -305,10 +309,6 @@ export class Pool {
         refers ? Flag.references : 0,
       );
       future.whenSettled(() => resolved); // what the refs stand for is needed until then
-    };
-    const failed = (error: unknown) => {
-      forget();
-      future.settle({ error });
     };
     try {
       limits.signal?.throwIfAborted();

@@ -20,7 +20,7 @@ export class Future {
   /** Resolves when its task has been handed out, or will not be; undefined = that was at once. */
   submitted: Promise<void> | undefined;
   /** Makes nothing come of it, if it is not settled. */
-  cancel: (error: unknown) => void = (error) => this.settle({ error });
+  cancel: (error: unknown) => void = () => {};
 
   constructor(memory: PayloadStore, held: HeldResults) {
     this.#memory = memory;
