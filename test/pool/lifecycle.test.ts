@@ -147,7 +147,8 @@ describe('an initializer', () => {
     const program = `
       const { Pool } = require('ndshm');
       const pool = new Pool({ processes: 1, initializer: () => { throw new Error('no licence'); } });
-      setTimeout(() => pool.close().then(() => console.log('closed')), 500);`;
+      const end = () => pool.close().then(() => console.log('closed'));
+      (function look() { pool.pids.length > 0 ? setImmediate(look) : end(); })();`;
     expect(await runProgram(program)).toEqual({ code: 0, stdout: 'closed\n', stderr: '' });
   });
 });
@@ -318,14 +319,21 @@ describe('a program', () => {
     expect(await runProgram(ready)).toEqual({ code: 0, stdout: 'ready\n', stderr: '' });
   });
 
-  test('goes on as long as the pool has something to do', async () => {
-    const slow = `${start}
-      pool.apply(() => new Promise((resolve) => setTimeout(resolve, 300, 'slow'))).then(console.log)`;
-    expect(await runProgram(slow)).toEqual({ code: 0, stdout: 'slow\n', stderr: '' });
-    const actor = `${start}
-      pool.actor(class { slow() { return new Promise((resolve) => setTimeout(resolve, 300, 'slow')); } })
-        .then((a) => a.slow()).then(console.log)`;
-    expect(await runProgram(actor)).toEqual({ code: 0, stdout: 'slow\n', stderr: '' });
+  test.each([
+    ['a call', (args: string) => `pool.apply((file, meeting) => require(file).meet(meeting, 'slow'), ${args})`],
+    [
+      'a call of an actor',
+      (args: string) =>
+        `pool.actor(class { slow(file, meeting) { return require(file).meet(meeting, 'slow'); } })
+          .then((actor) => actor.slow(...${args}))`,
+    ],
+  ])('goes on as long as %s is under way', async (_what, call) => {
+    const meeting = new Meeting();
+    const args = JSON.stringify([task('meet').module, meeting.names]);
+    const ended = runProgram(`${start} ${call(args)}.then(console.log)`);
+    await meeting.arrivals(); // it has nothing else to do by now
+    meeting.letGo();
+    expect(await ended).toEqual({ code: 0, stdout: 'slow\n', stderr: '' });
   });
 
   test.each([
