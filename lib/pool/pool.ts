@@ -32,6 +32,8 @@ export interface PoolOptions {
   readonly initArgs?: readonly unknown[];
   /** After so many tasks (a chunk of a map counts as one) a worker has a successor. Default: none. */
   readonly maxTasksPerChild?: number;
+  /** What map() and starmap() use that are not told otherwise. Default 'auto'. */
+  readonly chunkSize?: number | 'auto';
   /** Beside the environment of this process. */
   readonly env?: NodeJS.ProcessEnv;
   /** Node's own options for the workers. Default: those of this process. */
@@ -45,13 +47,14 @@ const poolKeys = [
   'initializer',
   'initArgs',
   'maxTasksPerChild',
+  'chunkSize',
   'env',
   'execArgv',
   'storeCapacity',
 ] as const;
 
 export interface MapOptions extends CallOptions {
-  /** How many items a worker takes at a time. 'auto', the default: many at first, few in the end. */
+  /** How many items a worker takes at a time. 'auto': many at first, few in the end. Default: the pool's. */
   readonly chunkSize?: number | 'auto';
   /** Called with how many items are done, first with none; progressBar() makes one. */
   readonly onProgress?: OnPoolProgress;
@@ -130,6 +133,7 @@ export class Pool {
       processes === undefined ? availableProcessors() : integerIn(processes, 1, maxProcesses, 'processes');
     const maxTasks =
       maxTasksPerChild === undefined ? null : integerIn(maxTasksPerChild, 1, 2 ** 31 - 1, 'maxTasksPerChild');
+    checkChunkSize(checked.chunkSize ?? 'auto');
     if (!Array.isArray(initArgs)) throw wrongKind('an array of arguments', 'initArgs', initArgs);
     checkProcessOptions(checked);
     this.#memory = new PayloadStore(`pool-${process.pid}-${randomBytes(6).toString('hex')}`, {
@@ -352,8 +356,8 @@ export class Pool {
     what: string,
   ): Promise<unknown[]> {
     const limits = checkLimits(options, ['chunkSize', 'onProgress'], what);
-    const { chunkSize = 'auto', onProgress } = options ?? {};
-    if (chunkSize !== 'auto') integerIn(chunkSize, 1, 2 ** 31 - 1, 'chunkSize');
+    const { chunkSize = this.#options.chunkSize ?? 'auto', onProgress } = options ?? {};
+    checkChunkSize(chunkSize);
     if (onProgress !== undefined && typeof onProgress !== 'function') {
       throw wrongKind('a function', 'onProgress', onProgress);
     }
@@ -607,6 +611,10 @@ function checkProcessOptions({ env, execArgv, storeCapacity }: PoolOptions): voi
 
 function checkRef(ref: unknown, what: string): void {
   if (!(ref instanceof TaskRef) && !isObjectRef(ref)) throw wrongKind('a TaskRef or an object ref', what, ref);
+}
+
+function checkChunkSize(chunkSize: number | 'auto'): void {
+  if (chunkSize !== 'auto') integerIn(chunkSize, 1, 2 ** 31 - 1, 'chunkSize');
 }
 
 function listOf(items: Iterable<unknown>, spread: boolean, what: string): readonly unknown[] {

@@ -280,3 +280,12 @@ describe('a signal', () => {
     counts.close();
   });
 });
+
+test('the pool says the chunk size of maps that do not', async () => {
+  const pool = makePool({ chunkSize: 2 });
+  const done: number[] = [];
+  const onProgress = (progress: ndshm.Progress) => void done.push(progress.done);
+  await pool.map((x: number) => x, [1, 2, 3, 4], { onProgress });
+  expect(done).toEqual([0, 2, 4]);
+  expect(() => makePool({ chunkSize: 0 })).toThrow('chunkSize');
+});
