@@ -171,8 +171,8 @@ export interface Binding {
   readonly faults: Uint32Array;
   unlink(name: string): Failure | undefined;
   reap(name: string): boolean | Failure;
-  /** Ends this process, in the midst of anything, when the other end of this socket is closed. */
-  endWithParent(socket: number, store: string): Failure | undefined;
+  /** Ends this process, in the midst of anything, so long after the other end of this socket is closed. */
+  endWithParent(socket: number, store: string | null, graceMs: number): Failure | undefined;
   /** Of any descriptor, whoever opened it. */
   closeDescriptor(fd: number): void;
   /** Whole milliseconds by the host's clock: those of Bun and Deno begin with the process. */

@@ -61,6 +61,19 @@ export const errorCodes = {
   ERR_NDSHM_FULL: 'A table or queue of fixed size has no room for it. Make it larger, or wait until there is room.',
   ERR_NDSHM_FUNCTION:
     'The pool cannot hand this function to another process. Export it from a module, or let it need nothing from outside.',
+  ERR_NDSHM_AUTH:
+    'The other side could not prove that it has the same authKey, or a trusted certificate. Give both sides the same one.',
+  ERR_NDSHM_PROTOCOL:
+    'What came over the connection is not what a manager or its client says: it is something else, another version, or broken. The connection has been ended.',
+  ERR_NDSHM_LIMIT:
+    'A limit of the connection was exceeded: bytes of one message, calls or objects at once. Send less at a time, pass large arrays as SharedArray, or raise the limit.',
+  ERR_NDSHM_MANAGER_LOST:
+    'The connection to the manager ended before the answer came; the call may have run or not. Named objects can be called again at once, others have to be made anew.',
+  ERR_NDSHM_STALE_PROXY:
+    'The object behind the proxy is gone: the connection by which it was made has ended, or the proxy was closed. Make it again, or use getOrCreate() with a name.',
+  ERR_NDSHM_NO_OBJECT: 'The manager has no object of this name, or no type of this name. See info(), and register().',
+  ERR_NDSHM_NOT_EXPOSED:
+    'The object has no method of this name that proxies may call. Only public methods of its class, or those named as `exposed`, can be reached.',
   ERR_NDSHM_TOO_LARGE: 'The array is larger than this runtime’s typed arrays can be. Use a newer runtime.',
   ERR_NDSHM_UNSUPPORTED: 'This platform or runtime cannot do it. ndshm runs on Linux, x64 and arm64.',
   ERR_NDSHM_NO_BINARY: 'There is no compiled addon for this platform. Compile it: npx ndshm build',

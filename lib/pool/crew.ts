@@ -7,11 +7,11 @@ import type { WorkerEnd } from './dispatcher';
 import { inheritedExecArgv } from './exec-argv';
 import { Cancelled } from './failures';
 import { type Lane, maxWorkerNumber } from './lane';
+import { parentSocket } from './parent-watch';
 import {
   configVariable,
   type Initializer,
   isWorkerMessage,
-  parentSocket,
   type WorkerConfig,
   type WorkerMessage,
 } from './worker-config';

@@ -34,7 +34,7 @@ type SourceSpec = Extract<FunctionSpec, { kind: 'source' }>;
 async function fromModule(spec: ModuleSpec): Promise<unknown> {
   let namespace: unknown;
   try {
-    namespace = isAbsolute(spec.module) ? require(spec.module) : await import(spec.module);
+    namespace = await loadModule(spec.module);
   } catch (cause) {
     throw failure(`The module of the function '${spec.name}', ${spec.module}, cannot be loaded`, cause);
   }
@@ -47,6 +47,10 @@ async function fromModule(spec: ModuleSpec): Promise<unknown> {
     `The export '${spec.export}' of ${spec.module} ${found}; its exports: ${[...new Set(names)].join(', ')}`,
   );
 }
+
+/** What a FunctionSpec names: an absolute path of a CommonJS module, or the URL of another one. */
+export const loadModule = async (module: string): Promise<unknown> =>
+  isAbsolute(module) ? (require(module) as unknown) : ((await import(module)) as unknown);
 
 /** import() of a CommonJS module has its exports as `default`, and the names only as far as Node could guess them. */
 function pick(namespace: unknown, name: string): unknown {

@@ -1,9 +1,6 @@
 import type { FunctionSpec } from './functions';
 import type { StoredAt } from './lane';
 
-/** Where a worker finds the socket whose other end its parent has. */
-export const parentSocket = 4;
-
 export const configVariable = 'NDSHM_WORKER';
 
 /** What a worker is told at its start, by its environment. */

@@ -4,9 +4,9 @@ import { inherited } from '../array/fork';
 import type { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
 import { Lane } from './lane';
-import { endWithParent } from './parent-watch';
+import { endWithParent, parentSocket } from './parent-watch';
 import type { TaskRunner } from './task-runner';
-import { configVariable, type Initializer, parentSocket, type WorkerConfig, type WorkerMessage } from './worker-config';
+import { configVariable, type Initializer, type WorkerConfig, type WorkerMessage } from './worker-config';
 
 /** For so long tasks that await nothing may keep the event loop from its turn. */
 const turnMs = 5;

@@ -9,8 +9,8 @@ import { maxDepth, type Special, SpecialRef } from './document';
 
 export interface EncodeOptions {
   /**
-   * What stands for an object that is neither a list nor a plain object: a special of msgpack's kinds, or undefined for the
-   * usual way. `where` is the path to it, for messages.
+   * What stands for an object that is neither a list nor a plain object, or for a function: a special of msgpack's kinds, or
+   * undefined for the usual way. `where` is the path to it, for messages.
    */
   readonly instance?: (value: object, where: () => string) => Special | undefined;
 }
@@ -62,9 +62,19 @@ class Walk implements Parts {
         return this.#special(['BigInt', value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`]);
       case 'boolean':
         return value;
+      case 'function':
+        return this.#function(value, within, at);
       default:
         throw refused(`is a ${typeof value}`, within, at);
     }
+  }
+
+  #function(value: object, within: Open | undefined, at: string | number): SpecialRef {
+    const seen = this.#seen.get(value);
+    if (seen instanceof SpecialRef) return seen;
+    const special = this.#instance?.(value, () => pathTo(within, at));
+    if (special === undefined) throw refused('is a function', within, at);
+    return this.#leaf(value, special);
   }
 
   #text(text: string): string | SpecialRef {

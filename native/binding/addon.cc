@@ -32,7 +32,10 @@ Napi::Value reapByName(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value watchParent(const Napi::CallbackInfo& info) {
-  return toOutcome(info.Env(), endWithParent(info[0].As<Napi::Number>().Int32Value(), Name(info[1]).text()));
+  const int socket = info[0].As<Napi::Number>().Int32Value();
+  const auto graceMs = info[2].As<Napi::Number>().Uint32Value();
+  if (info[1].IsNull()) return toOutcome(info.Env(), endWithParent(socket, nullptr, graceMs));
+  return toOutcome(info.Env(), endWithParent(socket, Name(info[1]).text(), graceMs));
 }
 
 // Deno's own close knows nothing but what Deno has opened.

@@ -29,6 +29,8 @@ constexpr int kStatus = 128 + SIGKILL;  // as shells say it
 struct Watch {
   UniqueFd socket;
   ShmPath store;
+  bool hasStore;
+  uint64_t graceNs;
   std::atomic<uint32_t> begun{0};  // futex
 };
 
@@ -60,7 +62,9 @@ void* awaitEnd(void* argument) noexcept {
   // go on.
   pollfd end{watch.socket.get(), POLLRDHUP, 0};
   while (poll(&end, 1, -1) != 1) pauseBriefly();
-  removeNames(watch.store);
+  if (watch.hasStore) removeNames(watch.store);
+  const uint64_t endNs = monotonicNs() + watch.graceNs;
+  while (watch.graceNs != 0 && monotonicNs() < endNs) pauseBriefly();
   // Not kill(): the first process of a pid namespace is immune to its own SIGKILL.
   syscall(SYS_exit_group, kStatus);
   return nullptr;
@@ -86,8 +90,8 @@ Result<void> start(Watch* watch) noexcept {
 
 }  // namespace
 
-Result<void> endWithParent(int socket, const char* store) noexcept {
-  auto path = ShmPath::of(store);
+Result<void> endWithParent(int socket, const char* store, uint32_t graceMs) noexcept {
+  auto path = ShmPath::of(store == nullptr ? "-" : store);
   if (!path) return path.error();
   // Of anything but a socket the end would never be told.
   int type = 0;
@@ -95,7 +99,7 @@ Result<void> endWithParent(int socket, const char* store) noexcept {
   if (getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &typeBytes) != 0) return systemError("getsockopt");
   UniqueFd own(fcntl(socket, F_DUPFD_CLOEXEC, 0));
   if (!own.valid()) return systemError("fcntl");
-  auto* watch = new (std::nothrow) Watch{std::move(own), *path};
+  auto* watch = new (std::nothrow) Watch{std::move(own), *path, store != nullptr, uint64_t{graceMs} * 1'000'000};
   if (watch == nullptr) return systemError("malloc", ENOMEM);
   auto started = start(watch);
   if (!started) {

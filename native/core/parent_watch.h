@@ -1,4 +1,4 @@
-// Ends this process as soon as its parent is gone, however busy its threads are.
+// Ends this process when its parent is gone, however busy its threads are.
 //
 // The parent holds one end of a socket pair, this process the other. The kernel closes the parent's end however it
 // dies, and a thread of its own waits for that here: no event loop has to come round to it, and no pid is asked for,
@@ -13,7 +13,8 @@ namespace ndshm {
 // `socket` is watched through a descriptor of the watch's own, so the caller may close it. It is never read.
 //
 // When the other end is closed, or shut down for writing, the name `store` and those of its members (`store.…`) are
-// removed from kDirectory and the process ends at once, as by SIGKILL: no handler runs, nothing is written back. All
+// removed from kDirectory (nothing, if it is null), and `graceMs` later the process ends, as by SIGKILL: no handler runs,
+// nothing is written back. With 0 that is at once; otherwise it has so long to end by itself. All
 // processes of one parent do so at the same time, in any order. Also a process that is stopped (SIGSTOP), if its parent
 // is who started it.
 //
@@ -24,6 +25,6 @@ namespace ndshm {
 //   another process makes then, that one removes: each looks for itself after the parent's end.
 //
 // Errors: EBADF, ENOTSOCK, EMFILE, EAGAIN (no thread is to be had).
-Result<void> endWithParent(int socket, const char* store) noexcept;
+Result<void> endWithParent(int socket, const char* store, uint32_t graceMs) noexcept;
 
 }  // namespace ndshm
