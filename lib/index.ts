@@ -40,6 +40,32 @@ export type {
   WriteOptions,
   WriteSyncOptions,
 } from './lock/hold';
+export type { Caller } from './manager/caller';
+export type { ManagerLimits } from './manager/limits';
+export {
+  Manager,
+  type ManagerConnectOptions,
+  type ManagerMakers,
+  type ManagerServeOptions,
+  type ManagerStartOptions,
+  type ManagerTypes,
+  type RegisterOptions,
+} from './manager/manager';
+export type { HostedObjectInfo, ManagerInfo } from './manager/objects';
+export type { Pending, Proxied } from './manager/remote';
+export type { TlsOptions } from './manager/tls';
+export type {
+  BuiltinTypes,
+  DictEntries,
+  DictKey,
+  HostedBarrierOptions,
+  HostedItems,
+  HostedMapOptions,
+  HostedPoolOptions,
+  HostedPutOptions,
+  HostedQueueOptions,
+  HostedSemaphoreOptions,
+} from './manager/types';
 export type { Mode } from './options';
 export type { Actor } from './pool/actor';
 export { Cancelled, TaskError, Timeout, WorkerLost } from './pool/failures';

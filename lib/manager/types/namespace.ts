@@ -1,0 +1,20 @@
+import { wrongKind } from '../../errors';
+import { Keyed } from './keyed';
+
+function checkName(name: unknown): string {
+  if (typeof name === 'string') return name;
+  throw wrongKind('a string', 'the name', name);
+}
+
+/** Values by names: multiprocessing.managers.Namespace of Python. Other keys: ERR_NDSHM_INVALID_ARGUMENT. */
+export class Namespace extends Keyed<string, unknown> {
+  /** With the properties of a plain object. */
+  constructor(properties?: Readonly<Record<string, unknown>>) {
+    super(checkName, properties);
+  }
+
+  /** All of it, as a copy. */
+  toObject(): Record<string, unknown> {
+    return Object.fromEntries(this.map);
+  }
+}

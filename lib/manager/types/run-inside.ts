@@ -1,0 +1,24 @@
+import { wrongKind } from '../../errors';
+import { type Caller, orGone } from '../caller';
+
+/**
+ * Runs a caller's function between entering something and leaving it. Its result is waited for no longer than the caller is
+ * there; what the caller held has come back by itself then.
+ */
+export async function runInside<T>(
+  caller: Caller,
+  fn: () => T | Promise<T>,
+  { enter, leave }: { enter: () => Promise<void>; leave: () => void },
+): Promise<T> {
+  checkFunction(fn, 'run()');
+  await enter();
+  try {
+    return await orGone(caller, fn());
+  } finally {
+    if (!caller.signal.aborted) leave();
+  }
+}
+
+export function checkFunction(fn: unknown, what: string): void {
+  if (typeof fn !== 'function') throw wrongKind('a function', what, fn);
+}
