@@ -173,6 +173,8 @@ export interface Binding {
   reap(name: string): boolean | Failure;
   /** Ends this process, in the midst of anything, so long after the other end of this socket is closed. */
   endWithParent(socket: number, store: string | null, graceMs: number): Failure | undefined;
+  /** For loops that wait: whoever else is to run on this processor does. Less than 1 µs if nobody is. */
+  yieldProcessor(): void;
   /** Of any descriptor, whoever opened it. */
   closeDescriptor(fd: number): void;
   /** Whole milliseconds by the host's clock: those of Bun and Deno begin with the process. */

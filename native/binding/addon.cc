@@ -1,5 +1,6 @@
 // Everything that JavaScript sees of the addon; binding.d.ts declares the same.
 #include <napi.h>
+#include <sched.h>
 
 #include "../core/fault_guard.h"
 #include "../core/futex.h"
@@ -41,6 +42,12 @@ Napi::Value watchParent(const Napi::CallbackInfo& info) {
 // Deno's own close knows nothing but what Deno has opened.
 Napi::Value closeDescriptor(const Napi::CallbackInfo& info) {
   UniqueFd(info[0].As<Napi::Number>().Int32Value()).reset();
+  return info.Env().Undefined();
+}
+
+// Lets whoever else wants this processor have it; returns at once where nobody does.
+Napi::Value yieldProcessor(const Napi::CallbackInfo& info) {
+  sched_yield();
   return info.Env().Undefined();
 }
 
@@ -103,6 +110,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
   exports.Set("endWithParent", Napi::Function::New<watchParent>(env, "endWithParent"));
+  exports.Set("yieldProcessor", Napi::Function::New<yieldProcessor>(env, "yieldProcessor"));
   exports.Set("closeDescriptor", Napi::Function::New<closeDescriptor>(env, "closeDescriptor"));
   exports.Set("monotonicMs", Napi::Function::New<monotonicMs>(env, "monotonicMs"));
   exports.Set("layout", layoutObject(env));
