@@ -45,6 +45,7 @@ export type { ManagerLimits } from './manager/limits';
 export {
   Manager,
   type ManagerConnectOptions,
+  type ManagerHereOptions,
   type ManagerMakers,
   type ManagerServeOptions,
   type ManagerStartOptions,

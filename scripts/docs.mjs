@@ -78,6 +78,7 @@ const chapters = [
       'Manager',
       'ManagerStartOptions',
       'ManagerServeOptions',
+      'ManagerHereOptions',
       'ManagerConnectOptions',
       'RegisterOptions',
       'ManagerTypes',

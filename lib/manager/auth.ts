@@ -121,10 +121,12 @@ function notUnderstood(theirs: Buffer): Error {
   return stateError('ERR_NDSHM_PROTOCOL', `The other side ${what}`);
 }
 
+const idle = (): void => {};
+
 /** Reads exact numbers of bytes from a stream, and leaves the rest in it. */
 class Reader {
   readonly #stream: Duplex;
-  #look = (): void => {};
+  #look = idle;
 
   constructor(stream: Duplex) {
     this.#stream = stream;
@@ -137,20 +139,23 @@ class Reader {
   /** `ended`: what it means if the other side has ended the connection instead. */
   exactly(byteLength: number, what: string, ended = () => endedInstead(what)): Promise<Buffer> {
     const stream = this.#stream;
-    return new Promise((resolve, reject) => {
+    return new Promise<Buffer>((resolve, reject) => {
       this.#look = () => {
         // At the end read() gives what there is, be it less.
         const bytes = stream.destroyed ? null : (stream.read(byteLength) as Buffer | null);
         if (bytes?.length === byteLength) resolve(bytes);
         else if (stream.errored && !hasGone(stream.errored)) reject(stream.errored);
         else if (bytes !== null || stream.readableEnded || stream.destroyed) reject(ended());
+        else return;
+        // The next event may come before who waits here goes on, and must not take what is behind.
+        this.#look = idle;
       };
       this.#look();
     });
   }
 
   release(): void {
-    this.#look = () => {};
+    this.#look = idle;
     this.#stream.off('readable', this.#onEvent);
     for (const event of ending) this.#stream.off(event, this.#onEvent);
   }

@@ -45,6 +45,11 @@ export interface ManagerServeOptions extends CommonOptions {
   readonly modules?: readonly (string | URL)[];
 }
 
+export interface ManagerHereOptions extends ManagerServeOptions {
+  /** Told of connections that were refused, with the reason and the other side's address: for the log. Must not throw. */
+  readonly onRefused?: (error: Error, remote: string) => void;
+}
+
 export interface ManagerStartOptions extends ManagerServeOptions {
   /** Added to the environment of the manager's process. */
   readonly env?: NodeJS.ProcessEnv;
@@ -148,13 +153,14 @@ export class Manager implements AsyncDisposable {
    * await manager.close();
    */
   static async serve<T extends ManagerTypes = Record<never, never>>(
-    options?: ManagerServeOptions,
+    options?: ManagerHereOptions,
   ): Promise<Manager & ManagerMakers<T>> {
-    const given = checkOptions(options, serveKeys, 'Manager.serve()');
+    const given = checkOptions(options, [...serveKeys, 'onRefused'], 'Manager.serve()');
     const { Server, addBuiltins, registerModule } = parts();
     const { prepared, modules } = prepare(given);
     const server = await Server.start({
       ...prepared,
+      ...(given.onRefused === undefined ? {} : { onRefused: given.onRefused }),
       prepare: async (objects) => {
         addBuiltins(objects, modules);
         for (const module of modules) await registerModule(module, objects);

@@ -19,6 +19,7 @@ export interface ServerOptions {
   readonly limits: ManagerLimits;
   readonly timeoutMs: number;
   readonly sharedMemory: boolean;
+  readonly onRefused?: (error: Error, remote: string) => void;
   /** Adds the types; nobody can connect before. */
   readonly prepare: (objects: Objects) => Promise<void>;
 }
@@ -52,6 +53,7 @@ export class Server {
       ...(tls === undefined ? {} : { tls }),
       maxConnections: limits.maxConnections,
       handshakeTimeoutMs: timeoutMs,
+      ...(options.onRefused === undefined ? {} : { onRefused: options.onRefused }),
       onStream: (stream) => void server.#accept(stream),
     });
     return server;

@@ -45,8 +45,9 @@ export function serverTls(secrets: Secrets): ServerTls {
 export function clientTls({ host, port }: TcpAddress, secrets: Secrets): ConnectionOptions {
   const { tls } = secrets;
   if (tls !== undefined) {
+    const own = certificates(tls);
     const named = tls.servername === undefined ? {} : { servername: tls.servername };
-    return { ...version, ...certificates(tls), ...named, host, port, rejectUnauthorized: true };
+    return { ...version, ...own, ...named, host, port, rejectUnauthorized: true };
   }
   const psk = pskOf(keyFor(secrets));
   return {
