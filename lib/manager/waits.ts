@@ -7,9 +7,9 @@ import { type Caller, onGone } from './caller';
 type Step<T> = () => T | undefined;
 
 interface Waiter {
-  /** Takes the step; whether it is this waiter's turn no longer. */
+  /** Takes the step; false if it has to wait, and so has whoever comes after it. */
   readonly advance: () => boolean;
-  readonly leave: (reason: unknown) => void;
+  readonly fail: (reason: unknown) => void;
 }
 
 /**
@@ -33,8 +33,8 @@ export class Line {
   }
 
   /**
-   * Resolves with what the step gives, now or when advance() comes to it; one microtask after it was taken. `givenUp`:
-   * called when that will not happen any more.
+   * Resolves with what the step gives, now or when advance() comes to it. `givenUp`: called when the wait ends
+   * from outside.
    * Errors: ERR_NDSHM_TIMEOUT, the signal's reason, that of a caller that has gone, ERR_NDSHM_CLOSED.
    */
   async wait<T>(
@@ -65,21 +65,23 @@ export class Line {
             end();
             resolve(value);
           } catch (error) {
-            end();
-            reject(error);
+            waiter.fail(error);
           }
           return true;
         },
-        leave: (reason) => {
+        fail: (reason) => {
           end();
           reject(reason);
-          givenUp();
-          this.advance(); // it may have been in the way of the next one
         },
       };
-      const late = (ms: number) => waiter.leave(stateError('ERR_NDSHM_TIMEOUT', `${what} took longer than ${ms} ms`));
-      const deadline = new Deadline({ signal, timeoutMs }, late, waiter.leave);
-      const forget = onGone(caller, waiter.leave);
+      const leave = (reason: unknown) => {
+        waiter.fail(reason);
+        givenUp();
+        this.advance(); // it may have been in the way of the next one
+      };
+      const late = (ms: number) => leave(stateError('ERR_NDSHM_TIMEOUT', `${what} took longer than ${ms} ms`));
+      const deadline = new Deadline({ signal, timeoutMs }, late, leave);
+      const forget = onGone(caller, leave);
       this.#waiters.add(waiter);
     });
   }
@@ -92,6 +94,6 @@ export class Line {
   /** Who waits, and who comes, fails with ERR_NDSHM_CLOSED. */
   close(): void {
     this.#closed = stateError('ERR_NDSHM_CLOSED', 'The object has been closed: nobody refers to it any more');
-    for (const waiter of this.#waiters) waiter.leave(this.#closed);
+    for (const waiter of this.#waiters) waiter.fail(this.#closed);
   }
 }

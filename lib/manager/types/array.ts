@@ -1,6 +1,6 @@
 import { type Data, type DType, type DTypeSpec, type Element, type ElementInput, specOf } from '../../array/dtype';
 import { integerIn } from '../../options';
-import { arrayOf, positionOf } from './items';
+import { arrayOf, checkIndex, positionOf } from './items';
 
 /** Elements one by one, or as slice() gives them. */
 export type HostedItems<D extends DType = DType> = Iterable<ElementInput<D>> | Data<D>;
@@ -9,6 +9,12 @@ export type HostedItems<D extends DType = DType> = Iterable<ElementInput<D>> | D
  * Numbers of one dtype, in a fixed number: multiprocessing.Array of Python. Positions may count from the end, from -1 on.
  * Elements are those of a SharedArray of this dtype, with the errors of SharedArray.set(); each method is atomic. For large
  * arrays a SharedArray is the better way, which needs no call.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const squares = await manager.array('float64', 4);
+ * await squares.setSlice(0, [0, 1, 4, 9]);
+ * console.log(await squares.slice(-2)); // Float64Array(2) [ 4, 9 ]
+ * await manager.close();
  */
 export class HostedArray<D extends DType = DType> {
   readonly #spec: DTypeSpec;
@@ -50,7 +56,7 @@ export class HostedArray<D extends DType = DType> {
   /** Elements from `start` up to, not including, `end`, as a typed array of their own: TypedArray.slice(). */
   slice(start = 0, end = this.length): Data<D> {
     const { lanes } = this.#spec;
-    return this.#data.slice(start * lanes, end * lanes) as Data<D>;
+    return this.#data.slice(checkIndex(start) * lanes, checkIndex(end) * lanes) as Data<D>;
   }
 
   /** All elements, as a typed array of their own. */
@@ -77,8 +83,8 @@ export class HostedArray<D extends DType = DType> {
   }
 
   #zeros(length: number): Data<D> {
-    const { itemBytes, lanes, over } = this.#spec;
-    return over(new ArrayBuffer(length * itemBytes), 0, length * lanes) as Data<D>;
+    const buffer = new ArrayBuffer(length * this.#spec.itemBytes);
+    return this.#spec.over(buffer, 0, length * this.#spec.lanes) as Data<D>;
   }
 
   /** Checked. What has come as an array of the same kind is taken as it is, except for bool, which has more than two bytes. */

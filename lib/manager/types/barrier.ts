@@ -17,6 +17,11 @@ interface Round {
 /**
  * A point at which a number of parties wait for each other, round after round: threading.Barrier of Python. If one that has
  * arrived gives up, or its connection ends, nobody waits for it in vain: the barrier is broken.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const start = await manager.barrier({ parties: 2 });
+ * console.log(await Promise.all([start.wait(), start.wait()])); // [ 0, 1 ], mostly in two processes
+ * await manager.close();
  */
 export class HostedBarrier {
   readonly #parties: number;

@@ -11,6 +11,17 @@ const everybody = 2 ** 31 - 1;
 /**
  * A lock, and waiting inside it for others to say that something has changed: threading.Condition of Python. notify() wakes
  * those who have waited longest; if the connection of one ends before it has the lock again, the next one wakes in its place.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const changed = await manager.condition();
+ * let full = false; // something shared, mostly another object of the manager
+ * const consumer = changed.run(() => changed.waitFor(() => full));
+ * await changed.run(async () => {
+ *   full = true;
+ *   await changed.notify();
+ * });
+ * console.log(await consumer); // true
+ * await manager.close();
  */
 export class HostedCondition extends HostedLock {
   readonly #waiting = new Line();

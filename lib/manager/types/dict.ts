@@ -16,6 +16,12 @@ function checkKey(key: unknown): DictKey {
  * Values by keys: a JavaScript Map, with what Python's dict has beside it. Each method is atomic. Keys are strings, numbers,
  * bigints, booleans and null (ERR_NDSHM_INVALID_ARGUMENT), and keep the order in which they came. keys(), values() and
  * entries() are copies.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const stock = await manager.dict({ apple: 3 });
+ * await stock.change('apple', (count) => count - 1);
+ * console.log(await stock.get('apple')); // 2
+ * await manager.close();
  */
 export class Dict<K extends DictKey = DictKey, V = unknown> extends Keyed<K, V> {
   readonly #changing = new Map<K, Exclusive>();
@@ -72,7 +78,7 @@ export class Dict<K extends DictKey = DictKey, V = unknown> extends Keyed<K, V> 
       const kept = { get: () => this.get(key), set: (value: V | undefined) => this.set(key, value as V) };
       return (await turn.change(caller, fn, kept, options)) as V;
     } finally {
-      if (turn.isIdle) this.#changing.delete(key);
+      if (turn.isIdle && this.#changing.get(key) === turn) this.#changing.delete(key);
     }
   }
 }

@@ -2,7 +2,13 @@ import type { WaitOptions } from '../../lock/deadline';
 import { callerNow } from '../caller';
 import { Line } from '../waits';
 
-/** A flag that callers wait for: threading.Event of Python. */
+/** A flag that callers wait for: threading.Event of Python. * @example
+ * const manager = await ndshm.Manager.start();
+ * const ready = await manager.event();
+ * setTimeout(() => ready.set(), 10); // mostly another process does that
+ * await ready.wait({ timeoutMs: 1000 });
+ * await manager.close();
+ */
 export class HostedEvent {
   readonly #line = new Line();
   #isSet = false;

@@ -72,7 +72,9 @@ export class Exclusive {
   run<T>(caller: Caller, fn: () => T | Promise<T>, options: WaitOptions | undefined, what: string): Promise<T> {
     return runInside(caller, fn, {
       enter: () => this.enter(caller, options, what),
-      leave: () => this.leave(caller, what),
+      leave: () => {
+        if (this.#holder.get(caller) !== undefined) this.leave(caller, what);
+      },
     });
   }
 

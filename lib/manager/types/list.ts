@@ -1,10 +1,16 @@
 import { typeError } from '../../errors';
-import { arrayOf, positionOf } from './items';
+import { arrayOf, checkIndex, positionOf } from './items';
 
 /**
  * A list: a JavaScript array, with what Python's list has beside it. Each method is atomic. Positions may count from the end,
  * from -1 on. What it gives are copies; indexOf() and includes() compare as arrays do, and so find no objects that were
  * copied on their way.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const names = await manager.list(['b', 'c']);
+ * await names.insert(0, 'a');
+ * console.log(await names.get(-1), await names.length()); // c 3
+ * await manager.close();
  */
 export class List<T = unknown> {
   readonly #items: T[];
@@ -19,7 +25,7 @@ export class List<T = unknown> {
 
   /** The item there, undefined beyond the ends: Array.at(). */
   get(index: number): T | undefined {
-    return this.#items.at(index);
+    return this.#items.at(checkIndex(index));
   }
 
   /** Errors: ERR_NDSHM_OUT_OF_RANGE if there is no item. */
@@ -49,7 +55,7 @@ export class List<T = unknown> {
 
   /** Puts an item before the one there; beyond the ends at the ends, as Python's list does. */
   insert(index: number, item: T): void {
-    this.#items.splice(index, 0, item);
+    this.#items.splice(checkIndex(index), 0, item);
   }
 
   /** Takes the item there away and gives it. Errors: ERR_NDSHM_OUT_OF_RANGE if there is none. */
@@ -67,8 +73,8 @@ export class List<T = unknown> {
   }
 
   /** Items from `start` up to, not including, `end`: Array.slice(). */
-  slice(start?: number, end?: number): T[] {
-    return this.#items.slice(start, end);
+  slice(start = 0, end = this.length): T[] {
+    return this.#items.slice(checkIndex(start), checkIndex(end));
   }
 
   /** Appends all, and gives the new length. */

@@ -6,6 +6,13 @@ import { Exclusive } from './exclusive';
  * What one connection at a time holds: multiprocessing.Lock of Python, but only its holder can release it, and it is free
  * again when the holder's connection ends. Who waits gets it in the order of the calls; so does its holder, who calls
  * acquire() once more. Calls of one connection are all the same holder's.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const lock = await manager.lock();
+ * await lock.run(async () => {
+ *   console.log(await lock.locked()); // true
+ * });
+ * await manager.close();
  */
 export class HostedLock {
   protected readonly exclusive: Exclusive = new Exclusive();

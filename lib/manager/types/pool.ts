@@ -22,6 +22,11 @@ export type HostedMapOptions = Omit<MapOptions, 'onProgress'>;
  * Worker processes of the manager's: a Pool. What runs in them are functions of the modules that the manager was started with,
  * named by `{ module, export }`; anything else is ERR_NDSHM_NOT_EXPOSED. A call ends with its caller's connection, as by its
  * signal. Errors of all calls: those of Pool.
+ * @example
+ * const manager = await ndshm.Manager.start({ modules: ['node:path'] });
+ * const pool = await manager.pool({ processes: 2 });
+ * console.log(await pool.map({ module: 'node:path', export: 'basename' }, ['/a/b', '/a/c'])); // [ 'b', 'c' ]
+ * await manager.close();
  */
 export class HostedPool {
   readonly #modules: ReadonlySet<string>;

@@ -41,6 +41,14 @@ class Taken<T> {
 /**
  * A queue of values: queue.Queue, LifoQueue and PriorityQueue of Python, and multiprocessing.JoinableQueue. An item goes to a
  * caller whose connection has not ended, or to nobody. Who waits is served in the order of the calls.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const jobs = await manager.queue({ maxItems: 100, redeliver: true });
+ * await jobs.put({ task: 'resize', size: [640, 480] });
+ * console.log(await jobs.get({ timeoutMs: 1000 })); // { task: 'resize', size: [ 640, 480 ] }, in any process
+ * await jobs.taskDone();
+ * await jobs.join();
+ * await manager.close();
  */
 export class HostedQueue<T = unknown> {
   readonly #maxItems: number;

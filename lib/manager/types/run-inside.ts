@@ -3,7 +3,7 @@ import { type Caller, orGone } from '../caller';
 
 /**
  * Runs a caller's function between entering something and leaving it. Its result is waited for no longer than the caller is
- * there; what the caller held has come back by itself then.
+ * there. `leave` is to do nothing if nothing is held any more: what a caller held that goes comes back by itself.
  */
 export async function runInside<T>(
   caller: Caller,
@@ -13,9 +13,10 @@ export async function runInside<T>(
   checkFunction(fn, 'run()');
   await enter();
   try {
+    caller.signal.throwIfAborted(); // since it was let in
     return await orGone(caller, fn());
   } finally {
-    if (!caller.signal.aborted) leave();
+    leave();
   }
 }
 

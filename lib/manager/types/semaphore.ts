@@ -18,6 +18,13 @@ const most = 2 ** 31 - 1;
 /**
  * A number of permits: Semaphore and BoundedSemaphore of Python. A permit belongs to the connection that acquired it, and
  * comes back when that ends. Who waits gets one in the order of the calls.
+ * @example
+ * const manager = await ndshm.Manager.start();
+ * const licences = await manager.semaphore({ value: 3 });
+ * await licences.run(async () => {
+ *   console.log(await licences.value()); // 2
+ * });
+ * await manager.close();
  */
 export class HostedSemaphore {
   readonly #line = new Line();
@@ -63,7 +70,9 @@ export class HostedSemaphore {
     const caller = callerNow();
     return runInside(caller, fn, {
       enter: () => this.#acquire(caller, options, 'run()'),
-      leave: () => this.#release(caller, 1),
+      leave: () => {
+        if (this.#held.get(caller) !== undefined) this.#release(caller, 1);
+      },
     });
   }
 

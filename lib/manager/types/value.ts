@@ -3,7 +3,12 @@ import type { WaitOptions } from '../../lock/deadline';
 import { callerNow } from '../caller';
 import { Exclusive } from './exclusive';
 
-/** One value of any kind: multiprocessing.Value of Python. */
+/** One value of any kind: multiprocessing.Value of Python. * @example
+ * const manager = await ndshm.Manager.start();
+ * const count = await manager.value(1);
+ * console.log(await count.add(2)); // 3
+ * await manager.close();
+ */
 export class HostedValue<T = unknown> {
   #value: T;
   readonly #changing = new Exclusive();
