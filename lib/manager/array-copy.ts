@@ -39,8 +39,8 @@ export function copyInto(
   const nbytes = checkedByteLength(lengths, specOf(dtype as DType).itemBytes);
   if (!(stream instanceof ReadableStream)) throw corrupt('it has an array without a stream');
   if (nbytes > maxBytes) {
-    void stream.cancel();
-    throw stateError('ERR_NDSHM_LIMIT', `An array of ${nbytes} bytes was sent; at most ${maxBytes} are taken`);
+    stream.cancel().catch(() => {}); // another array may be reading it
+    throw stateError('ERR_NDSHM_LIMIT', `An array of ${nbytes} bytes was sent; at most ${maxBytes} are taken now`);
   }
   const array = anonymous({ shape: lengths, dtype: dtype as DType });
   const done = receive(array, stream as ReadableStream<unknown>);

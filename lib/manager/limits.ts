@@ -6,11 +6,11 @@ export interface ManagerLimits {
   readonly maxMessageBytes: number;
   /** Bytes of what messages say beside arrays and other values, default 4 MiB. */
   readonly maxJsonBytes: number;
-  /** Bytes that wait for the other side to take them, default 1 GiB. */
+  /** Bytes that wait for the other side to take them, or to read what it has streamed, default 1 GiB. */
   readonly maxBufferedBytes: number;
-  /** Bytes of a SharedArray that comes from another host, default 4 GiB. */
+  /** Bytes of all SharedArrays that are on their way here from another host, default 4 GiB. */
   readonly maxArrayBytes: number;
-  /** Calls of one connection that have not been answered, default 10,000. */
+  /** Calls of one connection that have not been answered, streams included, default 10,000. */
   readonly maxCalls: number;
   /** References that one connection has, default 100,000. */
   readonly maxObjects: number;

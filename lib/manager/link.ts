@@ -4,7 +4,7 @@ import { bytesInWords, stateError } from '../errors';
 import { Fifo } from '../pool/fifo';
 import { emptyFrame, type FrameLimits, FrameReader, FrameWriter, lastMark } from './frames';
 import type { Ring } from './ring';
-import { forget, stir, type Turner } from './turning';
+import { type Turner, Turning } from './turning';
 
 export interface LinkLimits extends FrameLimits {
   /** Bytes that were sent and that the other side has not taken yet. Beyond it the link ends. */
@@ -44,6 +44,7 @@ export class Link implements Turner {
   #waitingBytes = 0;
   readonly #messages = new Fifo<unknown>();
   #receiver: { resolve: (message: unknown) => void; reject: (reason: Error) => void } | undefined;
+  readonly #turning = new Turning(this);
   #ring: Ring | undefined;
   #ringReader: FrameReader | undefined;
   #error: Error | undefined;
@@ -237,7 +238,7 @@ export class Link implements Turner {
   // Over a stream as well: that the event loop turns saves the wake-up, which is the larger part of a message's time.
   #stir(): void {
     if (this.#limits.heartbeatMs !== null) return;
-    if (this.#error === undefined || this.#ring !== undefined) stir(this);
+    if (this.#error === undefined || this.#ring !== undefined) this.#turning.stir();
   }
 
   /** Who does not keep the process going leaves it in peace. */
@@ -307,7 +308,7 @@ export class Link implements Turner {
   }
 
   #leaveRing(): void {
-    forget(this);
+    this.#turning.stop();
     this.#ring?.close();
     this.#ring = undefined;
   }

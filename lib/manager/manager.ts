@@ -237,6 +237,11 @@ export class Manager implements AsyncDisposable {
    * its proxies find it, or make it anew, after the manager has been started again.
    * Errors: ERR_NDSHM_MISMATCH if the name is of another type; as make().
    */
+  getOrCreate<K extends types.DictKey = types.DictKey, V = unknown>(
+    name: string,
+    type: 'dict',
+    entries?: types.DictEntries<K, V>,
+  ): Pending<Proxied<types.Dict<K, V>>>;
   getOrCreate<K extends keyof types.BuiltinTypes>(
     name: string,
     type: K,

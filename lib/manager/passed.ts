@@ -1,7 +1,7 @@
 import { RpcTarget } from 'capnweb';
 import { asCaller } from './caller';
 import type { Session, Stub } from './session';
-import { tellable } from './thrown';
+import { decodeThrown, encodeThrown, tellable } from './thrown';
 import { decodeValue, encodeValue, type Sent } from './values';
 
 // What goes by reference and is not called by name: iterators and signals.
@@ -87,7 +87,8 @@ const collected = new FinalizationRegistry<Stub>((stub) => stub[Symbol.dispose](
 
 interface SentAbort {
   readonly aborted: boolean;
-  readonly reason: Sent;
+  /** As what is thrown: a DOMException mostly, which is no value that can be copied. */
+  readonly reason: Uint8Array | undefined;
 }
 
 /** A signal of this process, for as long as the other side's call takes. */
@@ -107,7 +108,7 @@ export class ExposedSignal extends RpcTarget {
     const either = AbortSignal.any([this.#signal, this.#over.signal]);
     if (!either.aborted) await new Promise((resolve) => either.addEventListener('abort', resolve, { once: true }));
     const { aborted, reason } = this.#signal;
-    return { aborted, reason: aborted ? encodeValue(reason, this.#session) : undefined };
+    return { aborted, reason: aborted ? encodeThrown(reason) : undefined };
   }
 
   [Symbol.dispose](): void {
@@ -116,14 +117,17 @@ export class ExposedSignal extends RpcTarget {
 }
 
 /** A signal of the other side; only for the call whose argument it is. */
-export function remoteSignal(stub: Stub, session: Session): AbortSignal {
+export function remoteSignal(stub: Stub): AbortSignal {
   const controller = new AbortController();
-  const over = (stub as Stub & { aborted(): PromiseLike<SentAbort> }).aborted();
-  over.then(
-    ({ aborted, reason }) => {
-      if (aborted) controller.abort(decodeValue(reason, session));
-    },
-    () => {}, // the connection has ended, which the call learns by itself
-  );
+  void follow(stub as Stub & { aborted(): PromiseLike<SentAbort> }, controller);
   return controller.signal;
+}
+
+async function follow(stub: { aborted(): PromiseLike<SentAbort> }, controller: AbortController): Promise<void> {
+  try {
+    const { aborted, reason } = await stub.aborted();
+    if (aborted) controller.abort(decodeThrown(reason as Uint8Array));
+  } catch {
+    // The connection has ended, which the call learns by itself.
+  }
 }

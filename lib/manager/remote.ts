@@ -68,7 +68,7 @@ type HasMethods<T> = true extends { [K in keyof T]: T[K] extends AnyFunction ? t
  * once, without waiting for it: `await m.dict().set('a', 1)` is one round trip.
  */
 export type Pending<T> = Promise<T> &
-  (T extends { readonly [reference]?: true } & Disposable
+  ([T] extends [{ readonly [reference]?: true } & Disposable]
     ? Omit<T, keyof Promise<unknown> | typeof Symbol.dispose>
     : unknown);
 

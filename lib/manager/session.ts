@@ -5,7 +5,9 @@ import { asCaller, type Caller } from './caller';
 import { Hosted } from './hosted';
 import type { ManagerLimits } from './limits';
 import { ExposedIterator, ExposedSignal, RemoteIterator, remoteSignal } from './passed';
+import { checkMessage } from './protocol';
 import { type Pending, pendingCall, type Reach, RemoteObject, reachOf, remoteFunction } from './remote';
+import { Tally } from './tally';
 import { decodeThrown, tellable } from './thrown';
 import { type Crossing, decodeArguments, decodeValue, encodeArguments, encodeValue, type Sent } from './values';
 
@@ -43,9 +45,6 @@ export interface SessionOptions {
 /** What a message has at most beside its value. */
 const messageBytes = 2 ** 17;
 
-/** After so many messages it is counted what the other side has left in capnweb's tables. */
-const messagesBetweenCounts = 10_000;
-
 let lastCaller = 0;
 
 /** One connection, either side of it: the objects that it lets the other side call, and the other way round. */
@@ -54,6 +53,7 @@ export class Session implements Crossing {
   readonly arrays: Attachments | undefined;
   readonly maxValueBytes: number;
   readonly maxArrayBytes: number;
+  readonly arriving = { bytes: 0 };
   /** When it is over, and why. */
   readonly ended: Promise<Error>;
   readonly #rpc: RpcSession<RpcTarget>;
@@ -63,11 +63,14 @@ export class Session implements Crossing {
   /** What the other side has been given, and has not given up. */
   readonly #given = new Set<Disposable>();
   readonly #transport: Transport;
+  readonly #tally: Tally;
   /** A client keeps the process running while it waits for an answer, or can be called back. */
   readonly #isClient: boolean;
   #reasonsToRun = 0;
   readonly #over = new AbortController();
   #calls = 0;
+  /** Of objects that have calls whose arguments are still on their way: until the last of these runs. */
+  readonly #arriving = new Map<Hosted, Promise<void>>();
   /** Of the arguments that are being encoded. */
   #signals = noSignals;
   #endedBy: Error | undefined;
@@ -82,8 +85,9 @@ export class Session implements Crossing {
     this.maxValueBytes = Math.max(limits.maxMessageBytes - messageBytes, 0);
     this.maxArrayBytes = limits.maxArrayBytes;
     this.ended = transport.ended.then((error) => this.#end(error));
-    const counted = this.#counted(transport);
-    this.#rpc = new RpcSession(counted, root === undefined ? undefined : this.exposed(root), {
+    this.#tally = new Tally(limits);
+    const checked = this.#checked(transport);
+    this.#rpc = new RpcSession(checked, root === undefined ? undefined : this.exposed(root), {
       limits: { maxDepth: 64 },
     });
     this.root = new StubReach(this, this.#rpc.getRemoteMain() as unknown as Stub, '');
@@ -106,19 +110,24 @@ export class Session implements Crossing {
     return error;
   }
 
-  #counted(transport: Transport): Transport {
-    let messages = 0;
+  /** What capnweb hears is checked, and what is kept for the other side is counted. */
+  #checked(transport: Transport): Transport {
+    const hear = (message: unknown): unknown => {
+      const checked = checkMessage(message);
+      this.#tally.heard(checked);
+      return checked;
+    };
     return {
       encodingLevel: transport.encodingLevel,
       ended: transport.ended,
-      send: (message) => transport.send(message),
+      send: (message) => {
+        this.#tally.said(message);
+        return transport.send(message);
+      },
       abort: (reason) => transport.abort(reason),
       ref: () => transport.ref(),
       unref: () => transport.unref(),
-      receive: () => {
-        if (++messages % messagesBetweenCounts === 0) this.#check('objects', this.#rpc.getStats().exports);
-        return transport.receive();
-      },
+      receive: () => transport.receive().then(hear),
     };
   }
 
@@ -211,14 +220,39 @@ export class Session implements Crossing {
     try {
       const args = decodeArguments(sent, this);
       const run = (list: unknown[]) => asCaller(this.caller, () => hosted.call(name, list));
-      const result = args instanceof Promise ? args.then(run) : run(args);
-      if (!isThenable(result)) return this.#reply(result);
+      const isLater = args instanceof Promise || this.#arriving.has(hosted);
+      const result = isLater ? this.#inTurn(hosted, args, run) : run(args);
+      // An object that goes by reference is not waited for, though it may have a method of that name.
+      if (!isThenable(result) || Hosted.of(result) !== undefined) return this.#reply(result);
       isOver = false;
       return this.#replyLater(result);
     } catch (error) {
       throw tellable(error);
     } finally {
       if (isOver) this.#calls--;
+    }
+  }
+
+  /** Runs a call once its arguments are all there, and those of the calls before it. */
+  async #inTurn(
+    hosted: Hosted,
+    args: unknown[] | Promise<unknown[]>,
+    run: (args: unknown[]) => unknown,
+  ): Promise<unknown> {
+    const arrived = Promise.resolve(args);
+    arrived.catch(() => {}); // thrown when it is its turn
+    const before = this.#arriving.get(hosted);
+    let hasRun = () => {};
+    const turn = new Promise<void>((resolve) => {
+      hasRun = resolve;
+    });
+    this.#arriving.set(hosted, turn);
+    try {
+      await before;
+      return run(await arrived);
+    } finally {
+      hasRun();
+      if (this.#arriving.get(hosted) === turn) this.#arriving.delete(hosted);
     }
   }
 
@@ -235,7 +269,11 @@ export class Session implements Crossing {
   #reply(value: unknown): unknown {
     const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function';
     const hosted = isObject ? Hosted.of(value) : undefined;
-    if (hosted === undefined) return encodeValue(value, this);
+    if (hosted === undefined) {
+      const sent = encodeValue(value, this);
+      this.#tally.made(sent);
+      return sent;
+    }
     return { o: this.exposed(hosted), i: hosted.id, t: hosted.type } satisfies SentObject;
   }
 
@@ -283,7 +321,7 @@ export class Session implements Crossing {
   }
 
   remoteSignal(reference: unknown): AbortSignal {
-    return remoteSignal(checkStub(reference), this);
+    return remoteSignal(checkStub(reference));
   }
 }
 

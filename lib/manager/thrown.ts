@@ -33,6 +33,8 @@ export function decodeThrown(bytes: Uint8Array): unknown {
   return retell(decode(bytes) as Told, maxCauses);
 }
 
+const untellable = 'something that cannot be told in words';
+
 /** Its getters and proxies may throw again. */
 function tell(thrown: unknown, depth: number): Told {
   try {
@@ -40,7 +42,7 @@ function tell(thrown: unknown, depth: number): Told {
       ? tellError(thrown, depth)
       : { isError: false, value: sendable(thrown) };
   } catch {
-    return { isError: false, value: 'something that cannot be told in words' };
+    return { isError: false, value: untellable };
   }
 }
 
@@ -48,17 +50,25 @@ const isErrorLike = (value: unknown): value is Error =>
   typeof value === 'object' && value !== null && 'message' in value && 'stack' in value;
 
 function tellError(error: Error, depth: number): Told {
-  const properties = Object.entries(error).filter(([key]) => !told.has(key));
+  const properties = Object.keys(error).filter((key) => !told.has(key));
   const { errors } = error as Partial<AggregateError>;
   return {
     isError: true,
     name: String(error.name),
     message: String(error.message),
     stack: typeof error.stack === 'string' ? error.stack : null,
-    properties: properties.map(([key, value]) => [key, sendable(value)]),
+    properties: properties.map((key) => [key, tellProperty(error, key)]),
     ...('cause' in error && depth > 0 ? { cause: tell(error.cause, depth - 1) } : {}),
     ...(Array.isArray(errors) && depth > 0 ? { errors: errors.map((each) => tell(each, depth - 1)) } : {}),
   };
+}
+
+function tellProperty(error: Error, key: string): unknown {
+  try {
+    return sendable((error as unknown as Record<string, unknown>)[key]);
+  } catch {
+    return untellable;
+  }
 }
 
 const told = new Set(['name', 'message', 'stack', 'cause', 'errors']);

@@ -25,8 +25,10 @@ export interface Crossing {
   readonly arrays: Attachments | undefined;
   /** Of all arguments of a call together, or a result. */
   readonly maxValueBytes: number;
-  /** Of a copied array. */
+  /** Of all copied arrays that arrive at the same time. */
   readonly maxArrayBytes: number;
+  /** What is reserved for those that are arriving now. */
+  readonly arriving: { bytes: number };
   /** What capnweb passes a reference by. */
   exposed(hosted: Hosted): Disposable;
   iterator(iterable: AsyncIterable<unknown>): Disposable;
@@ -163,8 +165,13 @@ function decodeWhole(sent: unknown[], crossing: Crossing): unknown {
   const [bytes, ...references] = sent;
   if (!(bytes instanceof Uint8Array)) throw corrupt('it has no bytes');
   const pending: Promise<unknown>[] = [];
-  const value = decode(bytes, { instance: (special) => meaningOf(special, references, crossing, pending) });
-  return pending.length === 0 ? value : Promise.all(pending).then(() => value);
+  try {
+    const value = decode(bytes, { instance: (special) => meaningOf(special, references, crossing, pending) });
+    return pending.length === 0 ? value : Promise.all(pending).then(() => value);
+  } catch (error) {
+    for (const each of pending) each.catch(() => {}); // nobody waits for them any more
+    throw error;
+  }
 }
 
 function meaningOf(special: Special, references: unknown[], crossing: Crossing, pending: Promise<unknown>[]): unknown {
@@ -186,8 +193,15 @@ function meaningOf(special: Special, references: unknown[], crossing: Crossing, 
       if (crossing.arrays === undefined) throw corrupt('it has a handle, though the other side is on another host');
       return crossing.arrays.attach(first as ArrayHandle, second as Mode);
     case 'ArrayCopy': {
-      const { array, done } = copyInto(first, second, reference(third), crossing.maxArrayBytes);
-      pending.push(done);
+      const { arriving, maxArrayBytes } = crossing;
+      const { array, done } = copyInto(first, second, reference(third), maxArrayBytes - arriving.bytes);
+      const { nbytes } = array;
+      arriving.bytes += nbytes;
+      pending.push(
+        done.finally(() => {
+          arriving.bytes -= nbytes;
+        }),
+      );
       return array;
     }
     default:

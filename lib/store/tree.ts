@@ -9,7 +9,7 @@ import { maxDepth, type Special, SpecialRef } from './document';
 
 export interface EncodeOptions {
   /**
-   * What stands for an object that is neither a list nor a plain object, or for a function: a special of msgpack's kinds, or
+   * What stands for an object that is no list, or for a function: a special of msgpack's kinds, or
    * undefined for the usual way. `where` is the path to it, for messages.
    */
   readonly instance?: (value: object, where: () => string) => Special | undefined;
@@ -102,12 +102,12 @@ class Walk implements Parts {
         ? this.#nest(value, [] as unknown as Part, list, within, at)
         : this.#nestSpecial(value, ['Array', value.length], entries, within, at);
     }
+    const special = this.#instance?.(value, () => pathTo(within, at));
+    if (special !== undefined) return this.#leaf(value, special);
     return isPlain(value) ? this.#nest(value, {}, object, within, at) : this.#otherObject(value, within, at);
   }
 
   #otherObject(value: object, within: Open | undefined, at: string | number): unknown {
-    const special = this.#instance?.(value, () => pathTo(within, at));
-    if (special !== undefined) return this.#leaf(value, special);
     if (types.isMap(value)) return this.#nestSpecial(value, ['Map'], map, within, at);
     if (types.isSet(value)) return this.#nestSpecial(value, ['Set'], set, within, at);
     if (types.isDate(value)) {
