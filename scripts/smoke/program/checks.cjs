@@ -23,6 +23,7 @@ module.exports = async function checks(ndshm, how) {
     closing(ndshm, name);
     withoutName(ndshm);
     await workers(ndshm, `${name}-rows`);
+    await managers(ndshm, `${name}-shared`);
     ndshm.unlink(name);
     assert.equal(existsSync(`/dev/shm/${name}`), false);
     assert.throws(() => ndshm.open(name), { code: 'ENOENT' });
@@ -151,6 +152,42 @@ async function workers(ndshm, name) {
   } finally {
     await pool.close();
     rows.close();
+  }
+}
+
+/** A manager in a process of its own: values, callbacks, shared arrays and locks, also by a second connection. */
+async function managers(ndshm, name) {
+  if (command.startsWith('qemu')) process.execPath = emulated();
+  const manager = await ndshm.Manager.start();
+  const other = await ndshm.Manager.connect({ address: manager.address });
+  const shared = ndshm.create(name, { shape: 3, ephemeral: true });
+  try {
+    const dict = await manager.getOrCreate('smoke', 'dict');
+    await dict.set('value', new Map([['numbers', new Float64Array([1, 2])]]));
+    assert.deepEqual((await other.getOrCreate('smoke', 'dict').get('value')).get('numbers'), new Float64Array([1, 2]));
+    const makeTotal = await manager.register(
+      'Total',
+      class {
+        async of(array, each) {
+          let total = 0;
+          for (const value of array.data) total += await each(value);
+          return total;
+        }
+      },
+    );
+    shared.fill(2);
+    assert.equal(await makeTotal().of(shared, (value) => 10 * value), 60);
+    const lock = await manager.getOrCreate('lock', 'lock');
+    await lock.acquire();
+    const waiting = other.getOrCreate('lock', 'lock').acquire({ timeoutMs: 60_000 });
+    await lock.release();
+    await waiting;
+    assert.equal(await lock.locked(), true);
+    await assert.rejects(dict.nothing(), { code: 'ERR_NDSHM_NOT_EXPOSED' });
+  } finally {
+    await other.close();
+    await manager.close();
+    shared.close();
   }
 }
 
