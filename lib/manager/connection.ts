@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { stateError } from '../errors';
-import { type Pending, pendingCall, pipedReachOf, type Reach, RemoteObject, reachOf, takeReach } from './remote';
+import { later, type Pending, pendingCall, pipedReachOf, type Reach, RemoteObject, takeReach } from './remote';
 import type { Session } from './session';
 
 /** The delays between attempts to connect again. */
@@ -95,17 +95,6 @@ export class Connection {
     this.#closedBy = reason;
     this.#session.close(reason);
   }
-}
-
-/** The result of a call that cannot be made yet. */
-function later(result: PromiseLike<unknown>): Pending<unknown> {
-  const reach: Reach = {
-    call: (method, args) => later(pending.then((object) => (reachOf(object as object) as Reach).call(method, args))),
-    idIn: () => undefined,
-    release: () => {},
-  };
-  const pending = pendingCall<unknown>(() => result, reach);
-  return pending;
 }
 
 /** An object that the manager finds by name, in each of its lives. */

@@ -214,11 +214,10 @@ function jsonOf(list: readonly unknown[], found: readonly Found[]): string {
   }
 }
 
+type Part = 'head' | 'lengths' | 'json' | 'attachment';
+
 /** Up to here a part is given its memory at once, and from here on as it comes. */
 const trustedBytes = 2 ** 20;
-
-/** What is done with a part of a frame: it lies at `at` in `bytes`. `isOwn`: `bytes` is the part alone, and nobody else's. */
-type Take = (bytes: Buffer, at: number, isOwn: boolean) => void;
 
 /**
  * Finds the messages in a row of bytes, however that is cut. What it allocates is in proportion to what has come, not to what
@@ -227,9 +226,9 @@ type Take = (bytes: Buffer, at: number, isOwn: boolean) => void;
 export class FrameReader {
   readonly #limits: FrameLimits;
   readonly #onMessage: (message: unknown) => void;
-  /** The part that comes next. */
+  /** The part that comes next, and its length. */
+  #part: Part = 'head';
   #wanted = headBytes;
-  #take: Take = this.#takeHead;
   /** What has come of it, if it has not come at once. */
   #gathered: Buffer | undefined;
   #gatheredBytes = 0;
@@ -289,9 +288,17 @@ export class FrameReader {
     return gathered;
   }
 
-  #want(byteLength: number, take: Take): void {
+  #want(part: Part, byteLength: number): void {
+    this.#part = part;
     this.#wanted = byteLength;
-    this.#take = take;
+  }
+
+  /** The part lies at `at` in `bytes`. `isOwn`: `bytes` is the part alone, and nobody else's. */
+  #take(bytes: Buffer, at: number, isOwn: boolean): void {
+    if (this.#part === 'head') this.#takeHead(bytes, at);
+    else if (this.#part === 'lengths') this.#takeLengths(bytes, at);
+    else if (this.#part === 'json') this.#takeJson(bytes, at);
+    else this.#takeAttachment(bytes, at, isOwn);
   }
 
   #takeHead(bytes: Buffer, at: number): void {
@@ -308,7 +315,7 @@ export class FrameReader {
     }
     this.#bodyBytes = total - headBytes;
     this.#jsonBytes = jsonBytes;
-    this.#want(lengthBytes * count, this.#takeLengths);
+    this.#want('lengths', lengthBytes * count);
   }
 
   #takeLengths(bytes: Buffer, at: number): void {
@@ -320,7 +327,7 @@ export class FrameReader {
       sum += length;
     }
     if (sum !== this.#bodyBytes) throw broken(`parts of ${sum} bytes in a frame that has ${this.#bodyBytes}`);
-    this.#want(this.#jsonBytes, this.#takeJson);
+    this.#want('json', this.#jsonBytes);
   }
 
   #takeJson(bytes: Buffer, at: number): void {
@@ -350,10 +357,10 @@ export class FrameReader {
   #goOn(): void {
     const length = this.#lengths[this.#attached];
     if (length !== undefined) {
-      this.#want(length, this.#takeAttachment);
+      this.#want('attachment', length);
       return;
     }
-    this.#want(headBytes, this.#takeHead);
+    this.#want('head', headBytes);
     const messages = this.#messages;
     this.#messages = [];
     for (const message of messages) this.#onMessage(message);

@@ -197,3 +197,14 @@ export const pipedReachOf = (pending: object): Reach | undefined => PendingCall.
 
 /** The promise of a call; what run() throws is its rejection. `piped`: how the object is reached that it will give. */
 export const pendingCall = <T>(run: () => PromiseLike<T>, piped: Reach): Pending<T> => PendingCall.of(run, piped);
+
+/** The result of a call that cannot be made yet. */
+export function later(result: PromiseLike<unknown>): Pending<unknown> {
+  const reach: Reach = {
+    call: (method, args) => later(pending.then((object) => (reachOf(object as object) as Reach).call(method, args))),
+    idIn: () => undefined,
+    release: () => {},
+  };
+  const pending = pendingCall<unknown>(() => result, reach);
+  return pending;
+}

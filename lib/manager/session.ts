@@ -4,9 +4,10 @@ import type { Attachments } from '../pool/attachments';
 import { asCaller, type Caller } from './caller';
 import { Hosted } from './hosted';
 import type { ManagerLimits } from './limits';
+import { Outbox } from './outbox';
 import { ExposedIterator, ExposedSignal, RemoteIterator, remoteSignal } from './passed';
 import { checkMessage } from './protocol';
-import { type Pending, pendingCall, type Reach, RemoteObject, reachOf, remoteFunction } from './remote';
+import { later, type Pending, pendingCall, type Reach, RemoteObject, reachOf, remoteFunction } from './remote';
 import { Tally } from './tally';
 import { decodeThrown, tellable } from './thrown';
 import { type Crossing, decodeArguments, decodeValue, encodeArguments, encodeValue, type Sent } from './values';
@@ -14,7 +15,7 @@ import { type Crossing, decodeArguments, decodeValue, encodeArguments, encodeVal
 /** What a session sends by and receives from: a Link, or a pair in memory. */
 export interface Transport {
   readonly encodingLevel: 'jsonCompatibleWithBytes';
-  send(message: unknown): number;
+  send(message: unknown): number | undefined;
   receive(): Promise<unknown>;
   abort(reason: unknown): void;
   readonly ended: Promise<Error>;
@@ -64,6 +65,7 @@ export class Session implements Crossing {
   readonly #given = new Set<Disposable>();
   readonly #transport: Transport;
   readonly #tally: Tally;
+  readonly #outbox: Outbox;
   /** A client keeps the process running while it waits for an answer, or can be called back. */
   readonly #isClient: boolean;
   #reasonsToRun = 0;
@@ -86,6 +88,10 @@ export class Session implements Crossing {
     this.maxArrayBytes = limits.maxArrayBytes;
     this.ended = transport.ended.then((error) => this.#end(error));
     this.#tally = new Tally(limits);
+    this.#outbox = new Outbox(
+      (message) => transport.send(message),
+      (error) => transport.abort(error),
+    );
     const checked = this.#checked(transport);
     this.#rpc = new RpcSession(checked, root === undefined ? undefined : this.exposed(root), {
       limits: { maxDepth: 64 },
@@ -100,7 +106,17 @@ export class Session implements Crossing {
 
   /** Ends it. What the other side still waits for, and what is waited for here, fails with the reason. */
   close(reason: Error): void {
+    this.#abort(reason);
+  }
+
+  #abort(reason: unknown): void {
+    this.#outbox.flush();
     this.#transport.abort(reason);
+  }
+
+  /** Goes on with each turn of the event loop in which anything is sent. */
+  get turn(): number {
+    return this.#outbox.turn;
   }
 
   #end(error: Error): Error {
@@ -122,9 +138,10 @@ export class Session implements Crossing {
       ended: transport.ended,
       send: (message) => {
         this.#tally.said(message);
-        return transport.send(message);
+        this.#outbox.add(message);
+        return undefined; // not known yet: capnweb estimates what it needs to know
       },
-      abort: (reason) => transport.abort(reason),
+      abort: (reason) => this.#abort(reason),
       ref: () => transport.ref(),
       unref: () => transport.unref(),
       receive: () => transport.receive().then(hear),
@@ -168,15 +185,17 @@ export class Session implements Crossing {
       const sent = encodeArguments(args, this);
       const signals = this.#signals;
       const reply = method(name, ...sent) as SentReply;
-      piped.reply = reply;
       this.#keepRunning(1);
-      return this.#settled(reply, signals, piped);
+      const settled = this.#settled(reply, signals, piped);
+      piped.sent = { reply, settled, turn: this.turn };
+      return settled;
     }, piped);
   }
 
   async #settled(reply: SentReply, signals: readonly AbortSignal[], piped: PipedReach): Promise<unknown> {
     try {
       piped.result = await this.#received(await reply);
+      piped.isSettled = true;
       return piped.result;
     } catch (error) {
       throw reasonOf(this.failure(error), signals);
@@ -383,17 +402,22 @@ type SentReply = PromiseLike<Sent> & { readonly o: Stub };
 class PipedReach implements Reach {
   readonly #session: Session;
   /** Missing if the call could not be sent. */
-  reply: SentReply | undefined;
+  sent: { readonly reply: SentReply; readonly settled: Promise<unknown>; readonly turn: number } | undefined;
   /** What has come. */
   result: unknown;
+  isSettled = false;
 
   constructor(session: Session) {
     this.#session = session;
   }
 
   call(method: string, args: unknown[]): Pending<unknown> {
-    const { result, reply } = this;
-    if (result === undefined && reply !== undefined) return this.#session.call(reply.o.call, method, args);
+    const { result, sent } = this;
+    if (result === undefined && sent !== undefined) {
+      const { reply, settled, turn } = sent;
+      if (turn === this.#session.turn) return this.#session.call(reply.o.call, method, args);
+      if (!this.isSettled) return later(settled.then(() => this.call(method, args)));
+    }
     const reach = typeof result === 'object' && result !== null ? reachOf(result) : undefined;
     if (reach !== undefined) return reach.call(method, args);
     const error = stateError('ERR_NDSHM_NOT_EXPOSED', `The call gave nothing that has a method '${method}'`);

@@ -57,9 +57,14 @@ export class Tally {
     const [kind, id, answer] = message as [string, number, unknown];
     if (kind !== 'resolve' && kind !== 'reject') return;
     this.#bytes -= this.#writes.get(id) ?? 0;
-    if (this.#writes.delete(id) || !this.#results.has(id)) return;
+    const isReleased = this.#writes.delete(id);
     const bytes = bytesIn(answer);
     if (bytes === undefined) return;
+    if (isReleased) {
+      if (this.#made.has(bytes)) this.#bytes -= bytes.byteLength;
+      return;
+    }
+    if (!this.#results.has(id)) return;
     if (this.#made.has(bytes)) this.#results.set(id, bytes.byteLength);
     else this.#keep(this.#results, id, bytes.byteLength);
   }
