@@ -195,7 +195,8 @@ export class Manager implements AsyncDisposable {
    */
   static proxy<O extends object>(object: O, options?: RegisterOptions): O {
     const { exposed } = checkOptions(options, ['exposed'], 'Manager.proxy()');
-    if (typeof object !== 'object' || object === null) throw wrongKind('an object', 'Manager.proxy()', object);
+    const isObject = typeof object === 'object' && object !== null && !Array.isArray(object);
+    if (!isObject) throw wrongKind('an object that is no list', 'Manager.proxy()', object);
     parts().markByReference(object, exposed);
     return object;
   }

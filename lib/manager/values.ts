@@ -95,7 +95,10 @@ function encodeWhole(value: unknown, crossing: Crossing): Sent {
   const references: object[] = [];
   const refer: Refer = (reference) => references.push(reference) - 1;
   try {
-    const encoded = encode(value, { instance: (each, where) => specialOf(each, where, crossing, refer) });
+    const encoded = encode(value, {
+      instance: (each, where) => specialOf(each, where, crossing, refer),
+      asksPlain: true,
+    });
     checkSize(encoded.byteLength, crossing.maxValueBytes); // capnweb would end the session over what cannot be sent
     return [bytesOf(encoded), ...references];
   } catch (error) {

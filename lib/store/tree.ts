@@ -9,10 +9,12 @@ import { maxDepth, type Special, SpecialRef } from './document';
 
 export interface EncodeOptions {
   /**
-   * What stands for an object that is no list, or for a function: a special of msgpack's kinds, or
+   * What stands for an object that is neither a list nor a plain object, or for a function: a special of msgpack's kinds, or
    * undefined for the usual way. `where` is the path to it, for messages.
    */
   readonly instance?: (value: object, where: () => string) => Special | undefined;
+  /** Whether `instance` is asked about plain objects as well. */
+  readonly asksPlain?: boolean;
 }
 
 export interface Tree {
@@ -22,7 +24,7 @@ export interface Tree {
 }
 
 /** A value as a tree that msgpack can say, with the bytes of its arrays beside it. */
-export const treeOf = (value: unknown, options?: EncodeOptions): Tree => new Walk(options?.instance).walk(value);
+export const treeOf = (value: unknown, options?: EncodeOptions): Tree => new Walk(options).walk(value);
 
 /** The way through one value, without recursion: it may be nested to any depth. */
 class Walk implements Parts {
@@ -33,9 +35,11 @@ class Walk implements Parts {
   #undefined: SpecialRef | undefined;
   #negativeZero: SpecialRef | undefined;
   readonly #instance: EncodeOptions['instance'] | undefined;
+  readonly #asksPlain: boolean;
 
-  constructor(instance: EncodeOptions['instance'] | undefined) {
+  constructor({ instance, asksPlain = false }: EncodeOptions = {}) {
     this.#instance = instance;
+    this.#asksPlain = asksPlain;
   }
 
   walk(value: unknown): Tree {
@@ -102,9 +106,10 @@ class Walk implements Parts {
         ? this.#nest(value, [] as unknown as Part, list, within, at)
         : this.#nestSpecial(value, ['Array', value.length], entries, within, at);
     }
-    const special = this.#instance?.(value, () => pathTo(within, at));
+    const isUsual = isPlain(value);
+    const special = isUsual && !this.#asksPlain ? undefined : this.#instance?.(value, () => pathTo(within, at));
     if (special !== undefined) return this.#leaf(value, special);
-    return isPlain(value) ? this.#nest(value, {}, object, within, at) : this.#otherObject(value, within, at);
+    return isUsual ? this.#nest(value, {}, object, within, at) : this.#otherObject(value, within, at);
   }
 
   #otherObject(value: object, within: Open | undefined, at: string | number): unknown {
