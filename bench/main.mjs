@@ -9,6 +9,7 @@ import * as eventLoop from './event-loop.mjs';
 import * as freshPages from './fresh-pages.mjs';
 import * as handover from './handover.mjs';
 import * as locks from './locks.mjs';
+import * as manager from './manager.mjs';
 import * as memory from './memory.mjs';
 import * as objects from './objects.mjs';
 import * as particles from './particles.mjs';
@@ -39,6 +40,7 @@ const claims = {
   pool,
   particles,
   'pool-start': poolStart,
+  manager,
 };
 
 const { values: options } = parseArgs({
