@@ -37,9 +37,10 @@ export function copyInto(
 ): { array: SharedArray; done: Promise<void> } {
   const lengths = checkShape(shape as number[]);
   const nbytes = checkedByteLength(lengths, specOf(dtype as DType).itemBytes);
-  if (!(stream instanceof ReadableStream)) throw corrupt('it has an array without a stream');
+  if (!(stream instanceof ReadableStream) || stream.locked)
+    throw corrupt('it has an array without a stream of its own');
   if (nbytes > maxBytes) {
-    stream.cancel().catch(() => {}); // another array may be reading it
+    stream.cancel().catch(() => {}); // it may have failed by itself
     throw stateError('ERR_NDSHM_LIMIT', `An array of ${nbytes} bytes was sent; at most ${maxBytes} are taken now`);
   }
   const array = anonymous({ shape: lengths, dtype: dtype as DType });

@@ -86,7 +86,7 @@ export class Hosted {
     referred.delete(this.id);
     if (!this.owned || this.#isShared) return;
     known.delete(this.object);
-    disposeOf(this.object);
+    void disposeOf(this.object);
   }
 
   /** All that other processes refer to, or that has a name. */
@@ -105,8 +105,12 @@ export function markByReference(object: object, exposed?: readonly string[]): vo
 const known = new WeakMap<object, Hosted>();
 const referred = new Map<string, Hosted>();
 
-/** Whatever it throws is thrown where nobody can be told, as by any other callback. */
-function disposeOf(object: Partial<AsyncDisposable & Disposable>): void {
-  if (typeof object[Symbol.asyncDispose] === 'function') void object[Symbol.asyncDispose]?.();
-  else object[Symbol.dispose]?.();
+/** A client decides when, and is gone by then: whatever it throws must end nobody, and becomes a warning of the process. */
+async function disposeOf(object: Partial<AsyncDisposable & Disposable>): Promise<void> {
+  try {
+    if (typeof object[Symbol.asyncDispose] === 'function') await object[Symbol.asyncDispose]?.();
+    else object[Symbol.dispose]?.();
+  } catch (error) {
+    process.emitWarning(`The disposer of an object that a manager hosted failed: ${String(error)}`);
+  }
 }

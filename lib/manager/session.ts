@@ -179,7 +179,7 @@ export class Session implements Crossing {
   /** `method`: the stub's call(), to be called as it is. */
   call(method: StubCall, name: string, args: unknown[]): Pending<unknown> {
     const piped = new PipedReach(this);
-    return pendingCall<unknown>(() => {
+    const pending = pendingCall<unknown>(() => {
       if (this.#endedBy !== undefined) throw this.#stale();
       this.#signals = noSignals;
       const sent = encodeArguments(args, this);
@@ -190,6 +190,10 @@ export class Session implements Crossing {
       piped.sent = { reply, settled, turn: this.turn };
       return settled;
     }, piped);
+    // Nobody may be waiting: who calls a listener, and `await` of a value whose then() came from the other side. A client's
+    // failure must not be the end of this process.
+    if (!this.#isClient || name === '') pending.catch(() => {});
+    return pending;
   }
 
   async #settled(reply: SentReply, signals: readonly AbortSignal[], piped: PipedReach): Promise<unknown> {

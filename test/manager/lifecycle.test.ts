@@ -76,6 +76,42 @@ describe('an object that nobody named goes', () => {
     expect(await disposals(label)).toEqual([`${label}, asynchronously`]);
   });
 
+  test('with a warning where its disposer throws, and the manager goes on', async () => {
+    const served = await serveManager();
+    const make = {
+      throws: await served.register(
+        'Throws',
+        class {
+          [Symbol.dispose]() {
+            throw new Error('thrown');
+          }
+        },
+      ),
+      rejects: await served.register(
+        'Rejects',
+        class {
+          async [Symbol.asyncDispose]() {
+            throw new Error('rejected');
+          }
+        },
+      ),
+    };
+    const warnings: string[] = [];
+    const warned = new Promise<void>((resolve) => {
+      const hear = ({ message }: Error) => {
+        if (warnings.push(message) < 2) return;
+        process.off('warning', hear);
+        resolve();
+      };
+      process.on('warning', hear);
+    });
+    (await make.throws())[Symbol.dispose]();
+    (await make.rejects())[Symbol.dispose]();
+    await within(warned, 'warnings');
+    expect(warnings.map((each) => each.replace(/^.*Error: /, '')).sort()).toEqual(['rejected', 'thrown']);
+    expect((await served.info()).objects).toEqual([]);
+  });
+
   test('with the last of several proxies', async () => {
     const label = freshName('shared');
     const first = await manager.Witness(label);
