@@ -17,10 +17,11 @@ export interface Turner {
  */
 const lingerMs = 0.2;
 /**
- * If giving the processor away takes longer than this, somebody else than the other side had use for it; whoever turns then
- * uses up its share of it in vain, and waits for whole slices of others. So for the next while it is not done.
+ * If giving the processor away takes longer than this, somebody else than the other side had use for it, for a whole slice of
+ * the scheduler's; whoever turns then uses up its share in vain, and waits for more such slices. So for the next while it is
+ * not done. (Less than this is the other side's own work: collecting garbage, compiling.)
  */
-const crowdedMs = 0.3;
+const crowdedMs = 1.5;
 const calmMs = 100;
 
 let calmUntil = 0;
