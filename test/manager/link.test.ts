@@ -16,7 +16,6 @@ const ways = [
   { over: 'a socket', ring: false },
 ];
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** Keeps this thread busy. */
 function spin(ms: number): void {
   const end = performance.now() + ms;
@@ -51,7 +50,7 @@ describe.each(ways)('over $over', ({ ring }) => {
         if (!isDeepStrictEqual(back, message))
           throw new Error(`Message ${sent - size + burst.indexOf(message)} has changed`);
       }
-      if (random() < 0.1) await wait(3); // long enough for both sides to rest
+      if (random() < 0.1) spin(3); // the other side comes to rest meanwhile
     }
     expect(link.stats.receivedBytes).toBeGreaterThan(50_000_000);
     if (ring) expect(link.stats.bells).toBeGreaterThan(20);
@@ -97,13 +96,14 @@ describe.each(ways)('over $over', ({ ring }) => {
       link.send(n);
       await link.receive();
     }
-    const busyMs = await peer.run(async () => {
-      const { user, system } = process.cpuUsage();
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      const now = process.cpuUsage();
-      return (now.user + now.system - user - system) / 1000;
-    });
-    expect(busyMs).toBeLessThan(100);
+    const busyMs = () =>
+      peer.run(() => {
+        const { user, system } = process.cpuUsage();
+        return (user + system) / 1000;
+      });
+    const before = await busyMs();
+    spin(400); // nobody asks anything of the other side
+    expect((await busyMs()) - before).toBeLessThan(100);
     await peer.kill();
   });
 
@@ -204,8 +204,9 @@ describe.each(ways)('over $over', ({ ring }) => {
 
     test.each(['', 'ur'])('goes on while its link holds it, and no longer (%s)', async (refs) => {
       const { child, link } = await start(refs);
-      const first = await Promise.race([child.exited.then(() => 'ended'), wait(200).then(() => 'alive')]);
-      expect(first).toBe('alive');
+      spin(200); // without the link, it would end now
+      link.send('still there?');
+      expect(await within(link.receive(), 'answer')).toBe('still there?');
       link.abort(new Error('enough'));
       expect(await child.end()).toEqual({ code: 0, signal: null });
     });
@@ -452,7 +453,7 @@ describe('heartbeats', () => {
   test('keep a link that has nothing to send, and are no messages', async () => {
     const [one, two] = await socketPair();
     const [first, second] = [linkOver(one, { heartbeatMs }), linkOver(two, { heartbeatMs })];
-    while (first.stats.receivedBytes < 10 * 14 || second.stats.receivedBytes < 10 * 14) await wait(heartbeatMs);
+    for (let n = 0; n < 10; n++) await within(Promise.all([once(one, 'data'), once(two, 'data')]), 'heartbeats');
     first.send('here');
     expect(await received(second, 1)).toEqual(['here']);
   });
