@@ -5,8 +5,9 @@ import { Line } from '../waits';
 /** A flag that callers wait for: threading.Event of Python. * @example
  * const manager = await ndshm.Manager.start();
  * const ready = await manager.event();
- * setTimeout(() => ready.set(), 10); // mostly another process does that
- * await ready.wait({ timeoutMs: 1000 });
+ * const waiting = ready.wait({ timeoutMs: 1000 });
+ * await ready.set(); // mostly another process does that
+ * await waiting;
  * await manager.close();
  */
 export class HostedEvent {
