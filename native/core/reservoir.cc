@@ -128,6 +128,37 @@ Result<MappedRange*> Reservoir::map(uint64_t offset, uint64_t byteLength, bool s
   return range;
 }
 
+Result<void> OwnPages::seal() noexcept {
+  if (!fd.valid()) return failure(Status::kClosed);
+  const uint64_t lead = mapping.mappedBytes() - mapping.byteLength();
+  void* sealed = mmap(mapping.base(), mapping.mappedBytes(), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd.get(), static_cast<off_t>(fileOffset - lead));
+  if (sealed == MAP_FAILED) return systemError("mmap");
+  fd.reset();
+  return {};
+}
+
+Result<OwnPages> Reservoir::mapOwn(uint64_t offset, uint64_t byteLength, bool writable, bool leased) const noexcept {
+  if (!open_) return failure(Status::kClosed);
+  auto own = reopen(fd_.get(), writable ? O_RDWR : O_RDONLY);
+  if (!own) return own.error();
+  if (leased) {
+    const uint64_t pages = (byteLength + kPageBytes - 1) / kPageBytes;
+    auto locked = tryLock(own->get(), Lock::kShared, leaseByte(offset / kPageBytes), static_cast<int64_t>(pages));
+    if (!locked) return locked.error();
+    if (!*locked) return failure(Status::kBusyName);  // nobody ever locks them exclusively
+  }
+  const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  auto mapped = Mapping::map(own->get(), dataOffset_ + offset, byteLength, protection, MAP_SHARED);
+  if (!mapped) return mapped.error();
+  OwnPages pages;
+  pages.fileOffset = dataOffset_ + offset;
+  if (writable) pages.fd = std::move(*own);
+  pages.mapping = std::move(*mapped);
+  pages.guard = FaultGuard(pages.mapping);
+  return pages;
+}
+
 MappedRange* Reservoir::mappedAt(const void* address) const noexcept {
   MappedRange** range = ranges_.find(reinterpret_cast<uint64_t>(address));
   return range == nullptr ? nullptr : *range;

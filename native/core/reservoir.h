@@ -32,6 +32,19 @@ struct MappedRange {
   uint64_t firstPage = 0;
 };
 
+// Pages with an open file description of their own, which their lease belongs to: it is everybody's who has the mapping, a
+// forked child too, and ends with the last of them.
+struct OwnPages {
+  // Once, of writable ones: what is stored from now on reaches nobody. At the same addresses; the lease stays.
+  Result<void> seal() noexcept;
+
+  uint64_t fileOffset = 0;
+  UniqueFd fd;  // of writable ones, until they are sealed
+  // Destroyed from below: the guard before the mapping that it knows.
+  Mapping mapping;
+  FaultGuard guard;
+};
+
 class Reservoir {
  public:
   Reservoir(UniqueFd fd, uint64_t dataOffset, uint64_t dataBytes) noexcept
@@ -59,6 +72,9 @@ class Reservoir {
   // `shared`: writable for everybody; else private, as a mode 'r' array is mapped. `leased`: isLeased() for everybody,
   // until it is unmapped. Ranges that one reservoir has leased are the same or do not overlap.
   Result<MappedRange*> map(uint64_t offset, uint64_t byteLength, bool shared, bool leased) noexcept;
+  // map() for a process that forks without exec: what is leased so is nobody's to end but by unmapping it. `writable`: for
+  // everybody; else read-only.
+  Result<OwnPages> mapOwn(uint64_t offset, uint64_t byteLength, bool writable, bool leased) const noexcept;
   // The range that is mapped at this address; null if none is.
   MappedRange* mappedAt(const void* address) const noexcept;
   // Ends the lease. The range itself is deleted by its owner; may be called again.

@@ -16,25 +16,47 @@ void Segment::release() noexcept {
 Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   auto created = spec.anonymous ? memoryFile("ndshm") : openFile(kDirectory, O_TMPFILE | O_RDWR | O_NOFOLLOW, 0600);
   if (!created) return created.error();
-  const uint64_t controlAt = controlOffset(kHeaderBytes, spec.dataBytes);
-  auto room = checkRoom(created->get(), spec.sparse ? kHeaderBytes + kControlBytes : controlAt + kControlBytes);
+  const bool plain = spec.header == nullptr;
+  const uint64_t dataAt = plain ? 0 : kHeaderBytes;
+  const uint64_t controlAt = controlOffset(dataAt, spec.dataBytes);
+  const uint64_t fileBytes = plain ? spec.dataBytes : controlAt + kControlBytes;
+  auto room = checkRoom(created->get(), spec.sparse ? kHeaderBytes + kControlBytes : fileBytes);
   if (!room) return room;
-  if (ftruncate(created->get(), static_cast<off_t>(controlAt + kControlBytes)) != 0) return systemError("ftruncate");
+  if (ftruncate(created->get(), static_cast<off_t>(fileBytes)) != 0) return systemError("ftruncate");
 
   // Nothing from here on is visible to anybody: whatever fails or dies, the kernel frees the file.
-  auto reserved = allocatePages(created->get(), controlAt, kControlBytes);
-  if (!reserved) return reserved;
-  auto written = writeAllAt(created->get(), spec.header, kHeaderBytes, 0);
-  if (!written) return written;
+  if (!plain) {
+    auto reserved = allocatePages(created->get(), controlAt, kControlBytes);
+    if (!reserved) return reserved;
+    auto written = writeAllAt(created->get(), spec.header, kHeaderBytes, 0);
+    if (!written) return written;
+  }
   Mapping data;
   if (spec.dataBytes > 0 && !spec.sparse) {
-    auto mapped = Mapping::map(created->get(), kHeaderBytes, spec.dataBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
+    auto mapped = mapFile(created->get(), dataAt, spec.dataBytes, PROT_READ | PROT_WRITE, MAP_SHARED);
     if (!mapped) return mapped.error();
-    auto filled = fillFresh({created->get(), kHeaderBytes, mapped->data(), spec.dataBytes}, spec.source);
+    auto filled = fillFresh({created->get(), dataAt, mapped->data(), spec.dataBytes}, spec.source);
     if (!filled) return filled;
     data = std::move(*mapped);
   }
+  if (!plain) {
+    auto made = allocateControl(spec, created->get(), controlAt);
+    if (!made) return made;
+  }
+  auto facts = factsOf(created->get());
+  if (!facts) return facts.error();
 
+  facts_ = *facts;
+  writable_ = true;
+  anonymous_ = spec.anonymous;
+  ephemeral_ = (spec.flags & kEphemeral) != 0;
+  data_ = std::move(data);
+  if (data_.valid()) dataGuard_ = FaultGuard(data_);
+  fd_ = std::move(*created);
+  return {};
+}
+
+Result<void> Segment::allocateControl(const NewSegment& spec, int fd, uint64_t controlAt) noexcept {
   ControlRecord record{};
   ControlHeader& header = record.header;
   auto drawn = randomBytes(header.segmentId, sizeof header.segmentId);
@@ -48,22 +70,12 @@ Result<void> Segment::allocate(const NewSegment& spec) noexcept {
   header.peerSlots = kPeerSlots;
   header.createdAtNs = realTimeNs();
   if (spec.memberOf != nullptr) memcpy(record.memberOf, spec.memberOf, sizeof record.memberOf);
-  written = writeAllAt(created->get(), &record, sizeof record, controlAt);
+  auto written = writeAllAt(fd, &record, sizeof record, controlAt);
   if (!written) return written;
-  auto claimed = claimSlot(created->get(), controlAt, Mode::kReadWrite, 0);
+  auto claimed = claimSlot(fd, controlAt, Mode::kReadWrite, 0);
   if (!claimed) return claimed.error();
-  auto facts = factsOf(created->get());
-  if (!facts) return facts.error();
-
-  facts_ = *facts;
   slot_ = *claimed;
   controlAt_ = controlAt;
-  writable_ = true;
-  anonymous_ = spec.anonymous;
-  ephemeral_ = (spec.flags & kEphemeral) != 0;
-  data_ = std::move(data);
-  if (data_.valid()) dataGuard_ = FaultGuard(data_);
-  fd_ = std::move(*created);
   return {};
 }
 
@@ -170,6 +182,7 @@ Result<void> Segment::join(const Attachment& how) noexcept {
   if (!peer) return peer.error();
   slot_ = *peer;
   controlAt_ = controlAt;
+  mode_ = how.mode;
   if (anonymous_ || !reapable_) return {};
   auto now = factsOf(fd_.get());
   if (!now) return now.error();
@@ -203,10 +216,33 @@ Result<void> Segment::mapData(const Attachment& how) noexcept {
       flags = MAP_PRIVATE;
       break;
   }
-  auto mapped = Mapping::map(fd_.get(), how.dataOffset, how.dataBytes, protection, flags);
+  auto mapped = mapFile(fd_.get(), how.dataOffset, how.dataBytes, protection, flags);
   if (!mapped) return mapped.error();
   data_ = std::move(*mapped);
   dataGuard_ = FaultGuard(data_);
+  return {};
+}
+
+Result<Mapping> Segment::mapFile(int fd, uint64_t offset, uint64_t byteLength, int protection,
+                                 int flags) const noexcept {
+  if (!forkable_) return Mapping::map(fd, offset, byteLength, protection, flags);
+  const bool needsWrite = (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0;
+  auto own = reopen(fd, needsWrite ? O_RDWR : O_RDONLY);
+  if (!own) return own.error();
+  return Mapping::map(own->get(), offset, byteLength, protection, flags);
+}
+
+// The parent's descriptor goes last: as long as anybody has it, the parent's peer lives, and nobody reaps the file.
+Result<void> Segment::rejoin() noexcept {
+  if (!fd_.valid()) return failure(Status::kClosed);
+  slot_ = kNoPeer;
+  UniqueFd parents = std::move(fd_);
+  auto own = reopen(parents.get(), writable_ ? O_RDWR : O_RDONLY);
+  if (!own) return own.error();
+  auto peer = writable_ ? claimSlot(own->get(), controlAt_, mode_, likelyFreeSlot()) : joinReadOnly(own->get());
+  if (!peer) return peer.error();
+  slot_ = *peer;
+  fd_ = std::move(*own);
   return {};
 }
 
@@ -222,10 +258,11 @@ Result<UniqueFd> Segment::share() noexcept {
 
 void Segment::close() noexcept {
   if (!fd_.valid()) return;
-  if (ephemeral_ && writable_ && !path_.empty() && slot_ != kNoPeer) {
+  if (slot_ != kNoPeer) {
+    // Explicitly: mappings that are looked at yet hold the description, and would hold its locks.
     auto left = tryLock(fd_.get(), Lock::kNone, kSlotLock, kLockBytes);
     // Where this fails the next reaper does it.
-    if (left) static_cast<void>(unlinkIfAbandoned(fd_.get(), path_));
+    if (left && ephemeral_ && writable_ && !path_.empty()) static_cast<void>(unlinkIfAbandoned(fd_.get(), path_));
   }
   slot_ = kNoPeer;
   fd_.reset();
@@ -234,7 +271,7 @@ void Segment::close() noexcept {
 Result<bool> Segment::mapControl(uint32_t users) noexcept {
   if (!fd_.valid() || slot_ == kNoPeer) return false;
   const int protection = slot_ == kReadOnlyPeer ? PROT_READ : PROT_READ | PROT_WRITE;
-  auto mapped = Mapping::map(fd_.get(), controlAt_, kControlBytes, protection, MAP_SHARED);
+  auto mapped = mapFile(fd_.get(), controlAt_, kControlBytes, protection, MAP_SHARED);
   if (!mapped) return mapped.error();
   control_ = std::move(*mapped);
   controlGuard_ = FaultGuard(control_);

@@ -17,7 +17,7 @@
 namespace ndshm {
 
 struct NewSegment {
-  const uint8_t* header;    // kHeaderBytes bytes of .npy header
+  const uint8_t* header;    // kHeaderBytes bytes of .npy header; null = a plain file: nothing but the data, no peers
   uint64_t dataBytes;
   uint32_t flags;           // ControlFlags
   const uint8_t* source;    // dataBytes bytes to start with, or null for zeros
@@ -36,7 +36,9 @@ struct Attachment {
 
 class Segment {
  public:
-  Segment() noexcept = default;
+  // `forkable`: for a process that forks without exec. Mappings are inherited then, and with a mapping the open file
+  // description that it was made from; so they are made from one that holds no locks.
+  explicit Segment(bool forkable = false) noexcept : forkable_(forkable) {}
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
   // Unmaps and leaves, but takes no name away: whoever lets a segment be collected has not said that it is over.
@@ -57,6 +59,10 @@ class Segment {
 
   // Takes the name away, if it still means this segment; else kReplaced.
   Result<void> unlink() noexcept;
+
+  // In a forked process: becomes a peer of its own, which the parent's was until now. The mappings stay. On failure it
+  // is no peer, and has no descriptor.
+  Result<void> rejoin() noexcept;
 
   // A descriptor of its own for a child process to inherit.
   Result<UniqueFd> share() noexcept;
@@ -92,10 +98,14 @@ class Segment {
   static constexpr uint32_t kNoPeer = UINT32_MAX;
 
   Result<void> opened(Result<UniqueFd> fd, bool writable) noexcept;
+  Result<void> allocateControl(const NewSegment& spec, int fd, uint64_t controlAt) noexcept;
+  Result<Mapping> mapFile(int fd, uint64_t offset, uint64_t byteLength, int protection, int flags) const noexcept;
   Result<void> mapData(const Attachment& how) noexcept;
   Result<void> join(const Attachment& how) noexcept;
 
+  const bool forkable_;
   std::atomic<uint32_t> references_{1};
+  Mode mode_ = Mode::kReadWrite;
   bool writable_ = false;
   bool anonymous_ = false;
   bool ephemeral_ = false;
