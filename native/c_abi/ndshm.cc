@@ -322,6 +322,21 @@ void ndshm_lock_leave_read(ndshm_lock* lock) {
   if (lock->words().drainWaits.load() != 0) lock->lock->wakeDrainer();
 }
 
+int32_t ndshm_lock_try_write(ndshm_lock* lock) {
+  ndshm_error ignored;
+  return ndshm_lock_enter_write(lock, 0, nullptr, &ignored);
+}
+
+int32_t ndshm_lock_try_read(ndshm_lock* lock) {
+  ndshm_error ignored;
+  return ndshm_lock_enter_read(lock, 0, nullptr, &ignored);
+}
+
+int32_t ndshm_lock_end_write(ndshm_lock* lock) {
+  ndshm_error ignored;
+  return ndshm_lock_leave_write(lock, 0, &ignored);
+}
+
 uint64_t ndshm_lock_version(const ndshm_lock* lock) { return lock->words().version.load(); }
 
 int32_t ndshm_lock_owner(const ndshm_lock* lock) {

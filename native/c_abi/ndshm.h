@@ -131,6 +131,13 @@ int32_t ndshm_lock_leave_write(ndshm_lock* lock, int32_t unchanged, ndshm_error*
 int32_t ndshm_lock_enter_read(ndshm_lock* lock, uint64_t timeout_ns, const uint32_t* stop, ndshm_error* error);
 void ndshm_lock_leave_read(ndshm_lock* lock);
 
+/* The ordinary cases, with as few arguments as there can be: each costs ctypes as much as the call. To enter without
+ * waiting, 1 or 2 as above; 0 or less = not so easily, or not at all: enter with a timeout of 0 says which. */
+int32_t ndshm_lock_try_write(ndshm_lock* lock);
+int32_t ndshm_lock_try_read(ndshm_lock* lock);
+/* After a completed write: negative = the word was not ours, as leaving says. */
+int32_t ndshm_lock_end_write(ndshm_lock* lock);
+
 /* Any thread may call these. */
 uint64_t ndshm_lock_version(const ndshm_lock* lock);
 /* The owner's slot, or -1: nobody is inside to write. */

@@ -258,11 +258,10 @@ Result<UniqueFd> Segment::share() noexcept {
 
 void Segment::close() noexcept {
   if (!fd_.valid()) return;
-  if (slot_ != kNoPeer) {
-    // Explicitly: mappings that are looked at yet hold the description, and would hold its locks.
+  if (ephemeral_ && writable_ && !path_.empty() && slot_ != kNoPeer) {
     auto left = tryLock(fd_.get(), Lock::kNone, kSlotLock, kLockBytes);
     // Where this fails the next reaper does it.
-    if (left && ephemeral_ && writable_ && !path_.empty()) static_cast<void>(unlinkIfAbandoned(fd_.get(), path_));
+    if (left) static_cast<void>(unlinkIfAbandoned(fd_.get(), path_));
   }
   slot_ = kNoPeer;
   fd_.reset();
