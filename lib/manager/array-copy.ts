@@ -3,8 +3,8 @@ import { anonymous } from '../array/create';
 import { type DType, specOf } from '../array/dtype';
 import { checkedByteLength, checkShape } from '../array/shape';
 import type { SharedArray } from '../array/shared-array';
+import { corrupt } from '../codec/object-format';
 import { stateError } from '../errors';
-import { corrupt } from '../store/object-format';
 
 /** How much of an array is on its way at a time is for the reader's flow control to say. */
 const chunkBytes = 2 ** 18;

@@ -1,7 +1,6 @@
 import { types } from 'node:util';
-import { decode } from '../store/decode';
-import { encode } from '../store/encode';
-import { bytesOf } from './values';
+import { decode } from '../codec/decode';
+import { bytesOf, encode } from '../codec/encode';
 
 /** An error, or whatever else was thrown, so that it can be told whole. */
 interface Told {

@@ -1,12 +1,12 @@
 import type { ArrayHandle } from '../array/handle';
 import { SharedArray } from '../array/shared-array';
+import { decode } from '../codec/decode';
+import type { Special } from '../codec/document';
+import { bytesOf, encode } from '../codec/encode';
+import { corrupt } from '../codec/object-format';
 import { bytesInWords, stateError, wrongKind } from '../errors';
 import type { Mode } from '../options';
 import type { Attachments } from '../pool/attachments';
-import { decode } from '../store/decode';
-import type { Special } from '../store/document';
-import { type Encoded, encode } from '../store/encode';
-import { corrupt } from '../store/object-format';
 import { copyInto, streamOf } from './array-copy';
 import { anyMethod } from './exposure';
 import { Hosted } from './hosted';
@@ -117,14 +117,6 @@ function checkSize(byteLength: number, most: number): void {
 
 /** Gives a reference its number. */
 type Refer = (reference: object) => number;
-
-/** The bytes of an object in one piece. */
-export function bytesOf({ byteLength, head, buffers }: Encoded): Uint8Array {
-  const bytes = new Uint8Array(byteLength);
-  bytes.set(head);
-  for (const { offset, bytes: buffer } of buffers) bytes.set(buffer, offset);
-  return bytes;
-}
 
 /** Arrays up to here are in the bytes of the object. */
 const inlineArrayBytes = 2 ** 18;

@@ -1,5 +1,5 @@
+import type { Encoded } from '../codec/encode';
 import { typeError } from '../errors';
-import type { Encoded } from '../store/encode';
 import { isNumbers } from './lane';
 import { encodePayload } from './payload';
 import { isObjectRef, type Reference, type WithReferences } from './references';

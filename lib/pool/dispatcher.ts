@@ -1,4 +1,4 @@
-import type { Encoded } from '../store/encode';
+import type { Encoded } from '../codec/encode';
 import { Timeout, WorkerLost } from './failures';
 import { Fifo } from './fifo';
 import { Flag, inlineBytes, type Lane, msSince, nowMs, type Sent, Status, type StoredAt } from './lane';

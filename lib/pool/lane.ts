@@ -1,9 +1,9 @@
 import { anonymous } from '../array/create';
 import { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
+import type { Encoded } from '../codec/encode';
+import { hasBuffers } from '../codec/object-format';
 import type { Changes } from '../lock/changes';
-import type { Encoded } from '../store/encode';
-import { hasBuffers } from '../store/object-format';
 
 // A lane's memory, in words of 32 bits. First words that are written by one side each, on cache lines of their own:
 // `posted`, how many entries of the ring the pool has written; `head`, how many of them workers have looked at; `closing`,

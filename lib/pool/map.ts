@@ -1,4 +1,4 @@
-import type { Encoded } from '../store/encode';
+import type { Encoded } from '../codec/encode';
 import { type Chunk, chunksOf } from './chunks';
 import { TaskError } from './failures';
 import type { Request } from './lane';

@@ -1,6 +1,6 @@
 import { closeAtExit } from '../array/at-exit';
+import type { Encoded } from '../codec/encode';
 import { type CodedError, stateError } from '../errors';
-import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import type { Store } from '../store/store';
 import { Attachments } from './attachments';

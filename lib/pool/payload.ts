@@ -1,11 +1,11 @@
 import type { ArrayHandle } from '../array/handle';
 import { SharedArray } from '../array/shared-array';
+import { type DecodeOptions, decode } from '../codec/decode';
+import type { Special } from '../codec/document';
+import { type Encoded, encode } from '../codec/encode';
+import type { EncodeOptions } from '../codec/tree';
 import { typeError } from '../errors';
 import type { Mode } from '../options';
-import { type DecodeOptions, decode } from '../store/decode';
-import type { Special } from '../store/document';
-import { type Encoded, encode } from '../store/encode';
-import type { EncodeOptions } from '../store/tree';
 import type { Attachments } from './attachments';
 
 // Arguments and results, as the bytes of a store's object, but that arrays with a name are not copied: they go as a special

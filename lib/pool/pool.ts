@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { gc } from '../array/directory';
+import type { Encoded } from '../codec/encode';
 import { stateError, typeError, wrongKind } from '../errors';
 import { checkSignal, checkTimeout, Deadline, type WaitOptions, waitKeys } from '../lock/deadline';
 import { byteCount, checkOptions, integerIn } from '../options';
-import type { Encoded } from '../store/encode';
 import type { ObjectRef } from '../store/object-ref';
 import type { Store } from '../store/store';
 import { type Actor, actorProxy } from './actor';

@@ -1,4 +1,4 @@
-import type { Encoded } from '../store/encode';
+import type { Encoded } from '../codec/encode';
 import type { Received, Request, StoredAt } from './lane';
 
 /** How a task ended. A result's bytes have not been looked at. */

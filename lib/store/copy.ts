@@ -1,9 +1,9 @@
 import type { Reservoir } from '../array/reservoir';
+import type { Encoded, EncodedBuffer } from '../codec/encode';
+import { pageAlignedFrom } from '../codec/object-format';
 import { typeError } from '../errors';
-import type { Encoded, EncodedBuffer } from './encode';
 import type { Extent } from './extents';
 import { pageBytes } from './heap';
-import { pageAlignedFrom } from './object-format';
 
 /** So much is copied at a time; between two of them the event loop has its turn. */
 const sliceBytes = 2 ** 25;

@@ -1,5 +1,6 @@
-import { deserialize, serialize } from 'node:v8';
-import { rangeError, stateError, typeError } from '../errors';
+import { decode } from '../codec/decode';
+import { bytesOf, encode } from '../codec/encode';
+import { rangeError, stateError } from '../errors';
 import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '../lock/deadline';
 import { checkOptions, integerIn } from '../options';
 import { Blocked, Monitor } from './monitor';
@@ -9,19 +10,24 @@ import { Primitive } from './primitive';
 export interface QueueOptions extends NamedOptions {
   /** How many items it holds at most, default 4096. If the queue exists: has to be what it was made with, where given. */
   readonly maxItems?: number;
-  /** How many bytes all items together have at most, serialized; default 1 MiB. Likewise. */
+  /**
+   * How many bytes all items together have at most, encoded as docs/format.md says (18 bytes and more each); default 1 MiB.
+   * Likewise.
+   */
   readonly maxBytes?: number;
 }
 
 // How many items have been put and taken, both modulo 2 * maxItems, so that their difference tells empty from full;
-// whether there will be more; and where in the bytes each item lies: number n is described at n modulo maxItems.
+// whether there will be more; and where in the bytes each item lies: number n is described at n modulo maxItems. An item
+// is the bytes of an object (docs/format.md), which other languages read as well.
 const Word = { put: 0, taken: 1, shut: 2, items: 3 };
 const itemWords = 2; // where it begins, its length
 
 /**
  * A bounded queue of values by name, for any number of producers and consumers: queue.Queue of Python across
  * processes, first in, first out. Values are what structured clone takes (numbers, strings, bigints, arrays, maps,
- * dates, typed arrays, buffers …), and are copied; large arrays are better passed as the handle of a SharedArray.
+ * dates, typed arrays, buffers …), SharedArrays and Arrow tables, and are copied; large arrays are better passed as the
+ * handle of a SharedArray. Typed arrays that come out of one item have one buffer between them.
  *
  * An item is in the queue whole or not at all: what a producer that died was putting is not, and what a consumer that
  * died had not taken yet is. Of one process, items enter in the order of its put() calls.
@@ -90,7 +96,7 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
    */
   async put(value: T, options?: WaitOptions): Promise<void> {
     const how = checkOptions(options, waitKeys, 'put()');
-    const item = this.#serialized(value);
+    const item = this.#encoded(value);
     const turn = {};
     this.#puts.add(turn);
     const step = () => {
@@ -110,13 +116,13 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
   /** put(), but blocking the thread; before what put() of this process still waits for. */
   putSync(value: T, options?: SyncWaitOptions): void {
     const how = checkOptions(options, syncWaitKeys, 'putSync()');
-    const item = this.#serialized(value);
+    const item = this.#encoded(value);
     this.#unlessShut(this.state.transactSync(() => this.#append(item), how));
   }
 
   /** Appends a value if there is room now, before what put() still waits for; whether it did. */
   tryPut(value: T): boolean {
-    const item = this.#serialized(value);
+    const item = this.#encoded(value);
     const done = this.state.attempt(() => this.#append(item));
     return done !== undefined && this.#unlessShut(done);
   }
@@ -124,23 +130,24 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
   /**
    * Takes the oldest item; waits for one without blocking the thread.
    * Errors: ERR_NDSHM_SHUT_DOWN once the queue is shut down and empty, ERR_NDSHM_TIMEOUT after `timeoutMs` (default:
-   * never), the signal's reason.
+   * never), the signal's reason, ERR_NDSHM_CORRUPT_OBJECT for an item that was overwritten, ERR_NDSHM_UNSUPPORTED for one
+   * with an Arrow table or a Float16Array that this process cannot have; both are taken then.
    */
   async get(options?: WaitOptions): Promise<T> {
     const how = checkOptions(options, waitKeys, 'get()');
-    return deserialize(this.#unlessShut(await this.state.transact(this.#take, how))) as T;
+    return decode(this.#unlessShut(await this.state.transact(this.#take, how))) as T;
   }
 
   /** get(), but blocking the thread. */
   getSync(options?: SyncWaitOptions): T {
     const how = checkOptions(options, syncWaitKeys, 'getSync()');
-    return deserialize(this.#unlessShut(this.state.transactSync(this.#take, how))) as T;
+    return decode(this.#unlessShut(this.state.transactSync(this.#take, how))) as T;
   }
 
   /** Takes the oldest item if there is one now, else gives undefined. Errors: ERR_NDSHM_SHUT_DOWN as get(). */
   tryGet(): T | undefined {
     const item = this.state.attempt(this.#take);
-    return item === undefined ? undefined : (deserialize(this.#unlessShut(item)) as T);
+    return item === undefined ? undefined : (decode(this.#unlessShut(item)) as T);
   }
 
   /**
@@ -159,7 +166,7 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
     for (;;) {
       const item = await this.state.transact(this.#take);
       if (item === 'shut') return;
-      yield deserialize(item) as T;
+      yield decode(item) as T;
     }
   }
 
@@ -227,12 +234,13 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
     return item;
   };
 
-  #serialized(value: T): Uint8Array {
-    const item = cloned(value);
-    if (item.length <= this.maxBytes) return item;
+  /** A copy: the value may change while it waits for room. */
+  #encoded(value: T): Uint8Array {
+    const item = encode(value);
+    if (item.byteLength <= this.maxBytes) return item.buffers.length === 0 ? item.head : bytesOf(item);
     throw rangeError(
       'ERR_NDSHM_OUT_OF_RANGE',
-      `The item has ${item.length} bytes, serialized; the queue '${this.name}' takes ${this.maxBytes}. Make it with larger maxBytes, or pass the handle of a SharedArray`,
+      `The item has ${item.byteLength} bytes, encoded; the queue '${this.name}' takes ${this.maxBytes}. Make it with larger maxBytes, or pass the handle of a SharedArray`,
     );
   }
 
@@ -243,14 +251,5 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
 
   #corrupt(): Error {
     return stateError('ERR_NDSHM_CONTROL_CORRUPT', `The queue '${this.name}' has been overwritten; create it anew`);
-  }
-}
-
-function cloned(value: unknown): Uint8Array {
-  try {
-    return serialize(value);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw Object.assign(typeError('ERR_NDSHM_INVALID_ARGUMENT', `Expected a value to clone: ${why}`), { cause });
   }
 }

@@ -1,8 +1,8 @@
 import { encode as pack } from '@msgpack/msgpack';
-import { Field, Int32, List, Table, vectorFromArray } from 'apache-arrow';
+import { Field, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
 import fc from 'fast-check';
-import { decode } from '../../dist/store/decode';
-import { encode } from '../../dist/store/encode';
+import { decode } from '../../dist/codec/decode';
+import { encode } from '../../dist/codec/encode';
 import { runs, timeoutMs } from '../helpers/arrays';
 import { type ObjectSpec, objectBytes, special } from '../helpers/object-bytes';
 import { thrownBy } from '../helpers/shm';
@@ -347,6 +347,13 @@ describe('nobody is made to take more than the bytes are worth:', () => {
     [
       'one buffer copied a thousand times',
       () => ({ document: repeated(1000, ['ArrayBuffer', 0]), buffers: [new Uint8Array(mebibyte)] }),
+    ],
+    [
+      'one table read ten thousand times',
+      () => ({
+        document: repeated(10_000, ['Arrow', 0]),
+        buffers: [tableToIPC(new Table({ ['x'.repeat(1e5)]: vectorFromArray([1]) }), 'stream')],
+      }),
     ],
     [
       'arrays with 2^53 elements of nothing',

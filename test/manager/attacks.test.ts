@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
-import { bytesOf } from '../../dist/manager/values';
-import { decode } from '../../dist/store/decode';
-import { encode } from '../../dist/store/encode';
+import { decode } from '../../dist/codec/decode';
+import { bytesOf, encode } from '../../dist/codec/encode';
 import { rejection, within } from '../helpers/child';
 import { Intruder, type Outcome, sentValue } from '../helpers/manager-intruder';
 import { objectBytes, special } from '../helpers/object-bytes';

@@ -1,6 +1,6 @@
 import * as arrow from 'apache-arrow';
 import * as ndshm from 'ndshm';
-import { decode } from '../../dist/store/decode';
+import { decode } from '../../dist/codec/decode';
 import { Peer, rejection } from '../helpers/child';
 import { PythonPeer } from '../helpers/python-peer';
 import { describeWithMsgpack, pythonStore } from '../helpers/python-store';

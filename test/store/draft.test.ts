@@ -36,6 +36,14 @@ describe('createArray()', () => {
     ndshm.gc();
   });
 
+  test('makes arrays that take what is copied into them, though they begin in the midst of a buffer', () => {
+    const store = open();
+    const draft = store.createArray([3], 'float64');
+    draft.array.copyFrom(Float64Array.of(1, 2, 3));
+    expect(store.get<ndshm.SharedArray>(draft.seal()).toNested()).toEqual([1, 2, 3]);
+    store.unlink();
+  });
+
   test.each([[[0]], [[3, 0, 2]], [[]], [[1]], [7]])('takes the shape %j, float64 in C order by default', (shape) => {
     const store = open();
     const draft = store.createArray(shape as number[]);

@@ -1,6 +1,6 @@
 import * as ndshm from 'ndshm';
-import { decode } from '../../dist/store/decode';
-import { encode, encodeArray } from '../../dist/store/encode';
+import { decode } from '../../dist/codec/decode';
+import { encode, encodeArray } from '../../dist/codec/encode';
 import { thrownBy } from '../helpers/shm';
 import { bytesOf, through, typedArrayNames } from '../helpers/values';
 

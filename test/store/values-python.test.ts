@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as ndshm from 'ndshm';
-import { decode } from '../../dist/store/decode';
+import { decode } from '../../dist/codec/decode';
 import { slotSizes } from '../../dist/store/heap';
 import { type ArrayCase, arrayCase, contentOf, runs, shapeUpTo, timeoutMs, withArray } from '../helpers/arrays';
 import { type Content, PythonPeer } from '../helpers/python-peer';

@@ -39,7 +39,7 @@ const viewClasses: ReadonlyMap<unknown, ViewClass> = new Map(
 /** Makes the specials that show a buffer of the object: its number is their last part. */
 export class BufferViews {
   readonly #memory: ObjectMemory;
-  #copiedBytes = 0;
+  #spentBytes = 0;
 
   constructor(memory: ObjectMemory) {
     this.#memory = memory;
@@ -62,8 +62,10 @@ export class BufferViews {
       case 'DataView':
         return new DataView(buffer, byteOffset, byteLength);
       case 'ArrayBuffer':
-        return this.#copy(buffer, byteOffset, byteLength);
+        this.#spend(byteLength);
+        return buffer.slice(byteOffset, byteOffset + byteLength);
       case 'Arrow':
+        this.#spend(byteLength);
         return bytesToTable(new Uint8Array(buffer, byteOffset, byteLength));
       case 'ndarray':
         return this.#array(special, byteOffset, byteLength);
@@ -77,11 +79,10 @@ export class BufferViews {
     }
   }
 
-  /** All of them together are no more than the object: that it names one buffer a thousand times is not believed. */
-  #copy(buffer: ArrayBuffer, byteOffset: number, byteLength: number): ArrayBuffer {
-    this.#copiedBytes += byteLength;
-    if (this.#copiedBytes > this.#memory.bytes.byteLength) throw corrupt('several ArrayBuffers in it are one buffer');
-    return buffer.slice(byteOffset, byteOffset + byteLength);
+  /** For what takes room by its length. That an object names one buffer a thousand times is not believed. */
+  #spend(byteLength: number): void {
+    this.#spentBytes += byteLength;
+    if (this.#spentBytes > this.#memory.bytes.byteLength) throw corrupt('several copies in it are of one buffer');
   }
 
   #array([, descr, lengths, order]: Special, byteOffset: number, byteLength: number): unknown {

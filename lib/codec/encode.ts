@@ -37,6 +37,14 @@ export function encode(value: unknown, options?: EncodeOptions): Encoded {
   return { byteLength, head, buffers: buffers.map(placed) };
 }
 
+/** The bytes of an object in one piece; what nobody has written in it is zero. */
+export function bytesOf({ byteLength, head, buffers }: Encoded): Uint8Array {
+  const bytes = new Uint8Array(byteLength);
+  bytes.set(head);
+  for (const { offset, bytes: buffer } of buffers) bytes.set(buffer, offset);
+  return bytes;
+}
+
 /** The bytes around an array that is there already, or will be: where in the object it has to lie. */
 export function encodeArray(dtype: DType, shape: readonly number[], order: Order): Encoded {
   const spec = specOf(dtype);
