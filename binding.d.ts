@@ -18,11 +18,12 @@ export type ModeNumber = 1 | 2 | 3;
 
 export declare class Segment {
   /**
-   * Makes a complete segment without a name. `header` is `layout.headerBytes` long, `source` dataBytes. `sparse`: the
-   * elements are neither reserved nor mapped. `memberOf`: the 16 bytes of its parent's id.
+   * Makes a complete segment without a name. `header` is `layout.headerBytes` long, null = a plain file: nothing but the
+   * data, no peers. `source`: dataBytes. `sparse`: the elements are neither reserved nor mapped. `memberOf`: the 16 bytes of
+   * its parent's id.
    */
   allocate(
-    header: Uint8Array,
+    header: Uint8Array | null,
     dataBytes: number,
     flags: number,
     source: Uint8Array | null,

@@ -22,6 +22,8 @@ export const errorCodes = {
     "The array was opened in mode 'r'. Open it in mode 'r+' (shared) or 'c' (a private copy of what is written).",
   ERR_NDSHM_CLOSED: 'The array has been closed. Open it again.',
   ERR_NDSHM_HEADER: 'The file does not start with a valid .npy header. If it is raw memory, use openRaw().',
+  ERR_NDSHM_FORMAT:
+    'The file is not a valid Arrow or safetensors file, or one that cannot be mapped (compressed). Write it anew, uncompressed.',
   ERR_NDSHM_TRUNCATED:
     'The file is shorter than its header says, or another process shrank it; lost elements read as zero. Create it anew.',
   ERR_NDSHM_CONTROL_VERSION:

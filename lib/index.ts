@@ -30,6 +30,16 @@ export type { Order, SliceItem } from './array/shape';
 export { type ChangedOptions, SharedArray } from './array/shared-array';
 export { type WatchOptions, watch } from './array/watch';
 export { type CodedError, type ErrorCode, errorCodes } from './errors';
+export type { PutOptions } from './interop/plain-file';
+export { type OpenTableOptions, openTable, putTable, SharedTable } from './interop/tables';
+export {
+  type OpenTensorsOptions,
+  openTensors,
+  type PutTensorsOptions,
+  putTensors,
+  SharedTensors,
+  type TensorSource,
+} from './interop/tensors';
 export type { SyncWaitOptions, WaitOptions } from './lock/deadline';
 export type {
   Hold,

@@ -157,6 +157,11 @@ export class Attachment {
     return identityOf(this.id, factsOf(this.#segment));
   }
 
+  /** Whether pages were lost because the file was truncated. */
+  get faulted(): boolean {
+    return this.#memory.faulted();
+  }
+
   get faultsSeen(): number {
     return this.#faultsSeen;
   }

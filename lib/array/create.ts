@@ -1,4 +1,4 @@
-import { binding, type Failure, type Segment } from '../binding';
+import { binding, type Failure } from '../binding';
 import {
   type CodedError,
   type FailureSubject,
@@ -10,11 +10,12 @@ import {
 } from '../errors';
 import { booleanOption, checkName, checkOptions, oneOf } from '../options';
 import { Attachment } from './attachment';
-import { gc, reapOnce } from './directory';
+import { reapOnce } from './directory';
 import { type DType, type DTypes, specOfTypedArray } from './dtype';
 import { checkElements, type ElementsSpec } from './elements-spec';
 import { describeMember, membership, removeOrphan } from './member';
 import { inferDType, type Nested, nestedShape } from './nested';
+import { newSegment } from './new-segment';
 import { formatHeader } from './npy';
 import { busyError, open, patience } from './open';
 import { checkOwner, isOpened, openFile } from './segment-file';
@@ -72,14 +73,10 @@ function allocate(draft: Draft, name: string | null, ephemeral: boolean): Attach
   const subject: FailureSubject = { directory: layout.directory, name, wantedBytes: dataBytes };
   const flags = ephemeral ? layout.ephemeralFlag : 0;
   const memberOf = draft.memberOf === undefined ? null : Buffer.from(draft.memberOf, 'hex');
-  const attempt = (): Segment | Failure => {
-    const segment = new binding.Segment();
-    return segment.allocate(header, dataBytes, flags, draft.source, name === null, false, memberOf) ?? segment;
-  };
-  let made = attempt();
-  // What crashes have left may be all that is in the way.
-  if ('status' in made && hasErrno(made, 'ENOSPC') && gc().length > 0) made = attempt();
-  if ('status' in made) throw failureError(made, subject);
+  const made = newSegment(
+    (segment) => segment.allocate(header, dataBytes, flags, draft.source, name === null, false, memberOf),
+    subject,
+  );
   const attachment = Attachment.ofNew(made, {
     name,
     mode: 'r+',
@@ -149,7 +146,7 @@ export const existsError = (name: string): CodedError =>
   );
 
 /** The name exists, though not as a file that we could open. */
-const isTaken = (failure: Failure): boolean =>
+export const isTaken = (failure: Failure): boolean =>
   ['EACCES', 'EPERM', 'ELOOP', 'ENODEV', 'ENXIO', 'EISDIR'].some((code) => hasErrno(failure, code));
 
 /** Undefined if the name has gone meanwhile. */

@@ -3,6 +3,7 @@ import { binding, type Segment } from '../binding';
 import { type CodedError, failureError } from '../errors';
 import { booleanOption, checkName, checkOptions, type Mode, modes } from '../options';
 import type { DType } from './dtype';
+import { kindOfForeign } from './file-kind';
 import type { NpyHeader } from './npy';
 import { checkExtent, headerOf, isOpened, type OpenedFile, openFile } from './segment-file';
 import type { Order } from './shape';
@@ -23,10 +24,11 @@ export interface PeerInfo {
 export interface SegmentInfo {
   readonly name: string;
   /**
-   * 'array': made by ndshm. 'npy': a plain .npy file. 'temporary': a replacement on its way to its name, or what a
-   * crash on that way has left. 'foreign': anything else.
+   * 'array': made by ndshm. 'npy': a plain .npy file. 'table': an Arrow file, 'tensors': a safetensors file, as far as their
+   * first bytes tell. 'temporary': a replacement on its way to its name, or what a crash on that way has left. 'foreign':
+   * anything else.
    */
-  readonly kind: 'array' | 'npy' | 'temporary' | 'foreign';
+  readonly kind: 'array' | 'npy' | 'table' | 'tensors' | 'temporary' | 'foreign';
   readonly dtype: DType | null;
   readonly shape: readonly number[] | null;
   readonly order: Order | null;
@@ -76,7 +78,7 @@ function describe(file: OpenedFile, name: string): Description {
     const { code, message } = error as CodedError;
     return file.start.toString('latin1', 0, 6) === '\x93NUMPY'
       ? { ...nothing, kind: 'npy', problem: { code, message } }
-      : nothing;
+      : { ...nothing, kind: kindOfForeign(file.start, file.facts.size) };
   }
   const { spec, shape, order, dataOffset, dataBytes } = header;
   const array = { ...nothing, kind: 'npy' as const, dtype: spec.name, shape, order, nbytes: dataBytes };
@@ -142,11 +144,11 @@ export function stat(name: string): SegmentInfo {
 }
 
 export interface ListOptions {
-  /** Also what is neither ndshm's nor an .npy file. Default false. */
+  /** Also what is of kind 'foreign'. Default false. */
   readonly foreign?: boolean;
 }
 
-/** All arrays in /dev/shm, by name. Reaps what crashes have left before it looks. */
+/** All arrays, tables and tensors in /dev/shm, by name. Reaps what crashes have left before it looks. */
 export function list(options?: ListOptions): SegmentInfo[] {
   const { foreign } = checkOptions(options, ['foreign'], 'list()');
   const all = booleanOption(foreign, 'foreign');

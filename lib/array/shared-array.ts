@@ -400,7 +400,9 @@ export class SharedArray<D extends DType = DType> implements Iterable<Element<D>
       source.name === name ||
       (lanes === 2 && source.kind === 'float' && source.itemBytes === itemBytes / 2) ||
       (name === 'float16' && source.name === 'uint16'); // the bits, as `.data` has them where there is no Float16Array
-    return same ? (source.over(this.entries.buffer, 0, this.entries.length) as Float64Array) : undefined;
+    return same
+      ? (source.over(this.entries.buffer, this.entries.byteOffset, this.entries.length) as Float64Array)
+      : undefined;
   }
 
   #copyFromNested(source: unknown): void {

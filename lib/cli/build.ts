@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /**
- * Compiles the addon of an installed package to where the loader looks first. Needs CMake, a C++17 compiler and make,
- * but no network and no package manager: the headers are dependencies of the package. An addon that is there already
- * stays until the new one is complete. Blocks until done. Throws if a tool is missing or fails.
+ * Compiles the addon of an installed package, and the library for Python, to where their loaders look first. Needs CMake,
+ * a C++17 compiler and make, but no network and no package manager: the headers are dependencies of the package. What is
+ * there already stays until the new one is complete. Blocks until done. Throws if a tool is missing or fails.
  */
 export function build(packageRoot: string): void {
   const workshop = mkdtempSync(join(tmpdir(), 'ndshm-build-'));
@@ -19,7 +19,9 @@ export function build(packageRoot: string): void {
       `-DCMAKE_JS_INC=${headerFolders().join(';')}`,
     ]);
     run('cmake', ['--build', workshop]);
-    install(join(workshop, 'ndshm.node'), join(packageRoot, 'build/Release/ndshm.node'));
+    for (const file of ['ndshm.node', 'libndshm.so']) {
+      install(join(workshop, file), join(packageRoot, 'build/Release', file));
+    }
   } finally {
     rmSync(workshop, { recursive: true, force: true });
   }

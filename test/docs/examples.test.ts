@@ -11,7 +11,9 @@ const folder = mkdtempSync(join(tmpdir(), 'ndshm-examples-'));
 writeFileSync(join(folder, 'worker.js'), "require('ndshm').inherited();\n");
 mkdirSync(join(folder, 'node_modules'));
 symlinkSync(root, join(folder, 'node_modules/ndshm'));
-symlinkSync(join(root, 'node_modules/numpy-ts'), join(folder, 'node_modules/numpy-ts'));
+for (const peer of ['numpy-ts', 'apache-arrow']) {
+  symlinkSync(join(root, 'node_modules', peer), join(folder, 'node_modules', peer));
+}
 afterAll(() => rmSync(folder, { recursive: true }));
 
 // Other tests run at the same time; the names that examples use are plain words.
