@@ -19,15 +19,11 @@ using namespace ndshm;
 
 static_assert(sizeof(StopFlag) == sizeof(uint32_t));
 
-struct ndshm_segment {
-  Segment* segment;
-};
-
 // What this attachment holds, and the words behind it. What lib/lock/rw-lock.ts does for JavaScript, but that the core's
 // way in is the only one here: a call of a C function is dear enough for Python.
 struct ndshm_lock {
   Segment* segment;
-  RwLock* lock;
+  RwLock* lock;    // null = closed
   bool reader;     // registered, so that writers look at our flag
   bool reading;
   bool writing;
@@ -37,6 +33,11 @@ struct ndshm_lock {
   LockWords& words() const noexcept { return segment->control().lock; }
   // Not a peer that may only read, nor one that could not rejoin after a fork.
   bool mayEnter() const noexcept { return segment->slot() < kPeerSlots; }
+};
+
+struct ndshm_segment {
+  Segment* segment;
+  ndshm_lock* lock;  // null = never opened
 };
 
 struct ndshm_reservoir {
@@ -50,6 +51,7 @@ struct ndshm_pages {
 namespace {
 
 const StopFlag neverStopped{0};
+const Error closed = failure(Status::kClosed);
 
 int32_t failed(ndshm_error* error, const Error& cause) noexcept {
   error->status = static_cast<uint32_t>(cause.status);
@@ -122,12 +124,14 @@ uint32_t ndshm_abi_version(void) { return NDSHM_ABI_VERSION; }
 ndshm_segment* ndshm_segment_new(void) {
   auto* segment = new (std::nothrow) Segment(true);
   if (segment == nullptr) return nullptr;
-  auto* handle = new (std::nothrow) ndshm_segment{segment};
+  auto* handle = new (std::nothrow) ndshm_segment{segment, nullptr};
   if (handle == nullptr) segment->release();
   return handle;
 }
 
 void ndshm_segment_free(ndshm_segment* segment) {
+  if (segment->lock != nullptr) ndshm_lock_close(segment->lock);
+  delete segment->lock;
   segment->segment->close();
   segment->segment->unmapData();
   segment->segment->release();
@@ -235,7 +239,7 @@ int32_t ndshm_reap(const char* name, ndshm_error* error) {
   return number(error, reap(*path));
 }
 
-uint32_t ndshm_faults(void) { return FaultGuard::faultCount().load(); }
+const uint32_t* ndshm_faults(void) { return reinterpret_cast<const uint32_t*>(&FaultGuard::faultCount()); }
 
 // ---- the lock ----
 
@@ -251,21 +255,22 @@ int32_t ndshm_lock_open(ndshm_segment* segment, ndshm_lock** lock, ndshm_error* 
     target->letGoOfControl();
     return failed(error, systemError("malloc", ENOMEM));
   }
-  *lock = handle;
+  *lock = segment->lock = handle;
   return 1;
 }
 
 void ndshm_lock_close(ndshm_lock* lock) {
+  if (lock->lock == nullptr) return;
   if (lock->writing || lock->reading) lock->lock->abandon();
-  delete lock->lock;
+  delete std::exchange(lock->lock, nullptr);
   lock->segment->letGoOfControl();
-  delete lock;
 }
 
 int32_t ndshm_rejoin(ndshm_segment* segment, ndshm_lock* lock, ndshm_error* error) {
   Segment* target = segment->segment;
   auto joined = target->rejoin();
-  if (lock == nullptr) return outcome(error, joined);
+  if (lock == nullptr || lock->lock == nullptr) return outcome(error, joined);
+  lock->spinning.store(false);
   lock->reader = lock->reading = lock->writing = lock->abandoned = false;
   if (!joined) return failed(error, joined.error());
   auto* core = new (std::nothrow) RwLock(target->control(), target->descriptor(), target->slot());
@@ -277,10 +282,12 @@ int32_t ndshm_rejoin(ndshm_segment* segment, ndshm_lock* lock, ndshm_error* erro
 uint32_t ndshm_lock_slot(const ndshm_lock* lock) { return lock->segment->slot(); }
 
 uint32_t ndshm_lock_generation(const ndshm_lock* lock, uint32_t slot) {
-  return slot < kPeerSlots ? lock->segment->control().peers[slot].generation.load() : 0;
+  if (lock->lock == nullptr || slot >= kPeerSlots) return 0;
+  return lock->segment->control().peers[slot].generation.load();
 }
 
 int32_t ndshm_lock_enter_write(ndshm_lock* lock, uint64_t timeout_ns, const uint32_t* stop, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   if (!lock->mayEnter()) return failed(error, systemError("lock", EPERM));
   auto entry = lock->lock->enter(Access::kWrite, deadline(timeout_ns), stopFlag(stop), false);
   if (!entry) return failed(error, entry.error());
@@ -291,6 +298,7 @@ int32_t ndshm_lock_enter_write(ndshm_lock* lock, uint64_t timeout_ns, const uint
 }
 
 int32_t ndshm_lock_leave_write(ndshm_lock* lock, int32_t unchanged, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   LockWords& words = lock->words();
   const uint64_t version = words.version.load(std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -306,6 +314,7 @@ int32_t ndshm_lock_leave_write(ndshm_lock* lock, int32_t unchanged, ndshm_error*
 }
 
 int32_t ndshm_lock_enter_read(ndshm_lock* lock, uint64_t timeout_ns, const uint32_t* stop, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   if (!lock->mayEnter()) return failed(error, systemError("lock", EPERM));
   if (!std::exchange(lock->reader, true)) lock->lock->registerReader();
   auto entry = lock->lock->enter(Access::kRead, deadline(timeout_ns), stopFlag(stop), false);
@@ -316,34 +325,23 @@ int32_t ndshm_lock_enter_read(ndshm_lock* lock, uint64_t timeout_ns, const uint3
 }
 
 void ndshm_lock_leave_read(ndshm_lock* lock) {
+  if (lock->lock == nullptr) return;
   lock->reading = false;
   lock->segment->control().peers[lock->segment->slot()].readerFlag.store(0);
   // L3: the owner raises drainWaits before its last look at the flags.
   if (lock->words().drainWaits.load() != 0) lock->lock->wakeDrainer();
 }
 
-int32_t ndshm_lock_try_write(ndshm_lock* lock) {
-  ndshm_error ignored;
-  return ndshm_lock_enter_write(lock, 0, nullptr, &ignored);
+uint64_t ndshm_lock_version(const ndshm_lock* lock) {
+  return lock->lock == nullptr ? 0 : lock->words().version.load();
 }
-
-int32_t ndshm_lock_try_read(ndshm_lock* lock) {
-  ndshm_error ignored;
-  return ndshm_lock_enter_read(lock, 0, nullptr, &ignored);
-}
-
-int32_t ndshm_lock_end_write(ndshm_lock* lock) {
-  ndshm_error ignored;
-  return ndshm_lock_leave_write(lock, 0, &ignored);
-}
-
-uint64_t ndshm_lock_version(const ndshm_lock* lock) { return lock->words().version.load(); }
 
 int32_t ndshm_lock_owner(const ndshm_lock* lock) {
-  return static_cast<int32_t>(lock->words().writer.load() & kOwner) - 1;
+  return lock->lock == nullptr ? -1 : static_cast<int32_t>(lock->words().writer.load() & kOwner) - 1;
 }
 
 int32_t ndshm_lock_abandoned(ndshm_lock* lock, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   const uint64_t version = ndshm_lock_version(lock);
   if (version % 2 == 0) return 0;
   const uint32_t word = lock->words().writer.load();
@@ -358,11 +356,13 @@ int32_t ndshm_lock_abandoned(ndshm_lock* lock, ndshm_error* error) {
 }
 
 int32_t ndshm_lock_is_dead(ndshm_lock* lock, uint32_t slot, uint32_t generation, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   return number(error, lock->lock->isDead({slot, generation}));
 }
 
 // L5: the signal is read, then those who change something are asked to tell, and only then may the caller look.
 uint32_t ndshm_lock_arm(ndshm_lock* lock) {
+  if (lock->lock == nullptr) return 0;
   const uint32_t signal = lock->words().changeSignal.load();
   if (lock->segment->slot() != kReadOnlyPeer) lock->words().changeWaiters.fetch_or(kWatches);
   return signal;
@@ -370,6 +370,7 @@ uint32_t ndshm_lock_arm(ndshm_lock* lock) {
 
 int32_t ndshm_lock_await_change(ndshm_lock* lock, uint32_t signal, const uint32_t* watched, uint32_t count,
                                 uint64_t timeout_ns, const uint32_t* stop, ndshm_error* error) {
+  if (lock->lock == nullptr) return failed(error, closed);
   if (!lock->spinning.exchange(true)) {
     const bool changed = lock->lock->changesSoon(signal);
     lock->spinning.store(false);
@@ -382,10 +383,13 @@ int32_t ndshm_lock_await_change(ndshm_lock* lock, uint32_t signal, const uint32_
 }
 
 void ndshm_lock_notify(ndshm_lock* lock) {
+  if (lock->lock == nullptr) return;
   if (lock->words().changeWaiters.load() != 0) lock->lock->notifyChange();
 }
 
-void ndshm_lock_disturb(ndshm_lock* lock) { lock->lock->disturb(); }
+void ndshm_lock_disturb(ndshm_lock* lock) {
+  if (lock->lock != nullptr) lock->lock->disturb();
+}
 
 // ---- atomics ----
 

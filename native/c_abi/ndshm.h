@@ -104,16 +104,18 @@ void ndshm_segment_close(ndshm_segment* segment);
 int32_t ndshm_unlink(const char* name, ndshm_error* error);
 /* 1 = it was something that a crash has left, and is gone. */
 int32_t ndshm_reap(const char* name, ndshm_error* error);
-/* How many bus errors this process has survived: ndshm_segment_faulted() need not be asked while it stays the same. */
-uint32_t ndshm_faults(void);
+/* A word that grows with every bus error that this process survives: ndshm_segment_faulted() need not be asked while it stays
+ * the same. */
+const uint32_t* ndshm_faults(void);
 
 /* ---- the lock: native/core/rwlock.h, and what lib/lock/rw-lock.ts is to JavaScript ---- */
 
 typedef struct ndshm_lock ndshm_lock;
 
-/* 1 and the lock; 0 = the segment has no control block. It belongs to the segment, which has to stay for as long. */
+/* 1 and the lock; 0 = the segment has no control block. Once; it is freed with the segment. */
 int32_t ndshm_lock_open(ndshm_segment* segment, ndshm_lock** lock, ndshm_error* error);
-/* Ends what this attachment holds as its death would, and unmaps the words. */
+/* Ends what this attachment holds as its death would, and unmaps the words. Nobody is inside a call that blocks. Whatever is
+ * called afterwards, by a thread that has not heard of it, fails as closed or does nothing. */
 void ndshm_lock_close(ndshm_lock* lock);
 /* In a forked child, before anything else is asked of the segment, whose lock may be null: both become a peer of their own,
  * which holds nothing. */
@@ -130,13 +132,6 @@ int32_t ndshm_lock_enter_write(ndshm_lock* lock, uint64_t timeout_ns, const uint
 int32_t ndshm_lock_leave_write(ndshm_lock* lock, int32_t unchanged, ndshm_error* error);
 int32_t ndshm_lock_enter_read(ndshm_lock* lock, uint64_t timeout_ns, const uint32_t* stop, ndshm_error* error);
 void ndshm_lock_leave_read(ndshm_lock* lock);
-
-/* The ordinary cases, with as few arguments as there can be: each costs ctypes as much as the call. To enter without
- * waiting, 1 or 2 as above; 0 or less = not so easily, or not at all: enter with a timeout of 0 says which. */
-int32_t ndshm_lock_try_write(ndshm_lock* lock);
-int32_t ndshm_lock_try_read(ndshm_lock* lock);
-/* After a completed write: negative = the word was not ours, as leaving says. */
-int32_t ndshm_lock_end_write(ndshm_lock* lock);
 
 /* Any thread may call these. */
 uint64_t ndshm_lock_version(const ndshm_lock* lock);
