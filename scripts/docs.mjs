@@ -23,6 +23,13 @@ const chapters = [
   ['Replacements', 'array/watch.d.ts', ['watch', 'WatchOptions']],
   ['What is there', 'array/directory.d.ts', ['list', 'ListOptions', 'stat', 'SegmentInfo', 'PeerInfo', 'unlink', 'gc']],
   ['Files on disk', 'array/files.d.ts', ['load', 'LoadOptions', 'save', 'SaveOptions']],
+  ['Tables', 'interop/tables.d.ts', ['putTable', 'openTable', 'OpenTableOptions', 'SharedTable']],
+  [
+    'Tensors',
+    'interop/tensors.d.ts',
+    ['putTensors', 'PutTensorsOptions', 'TensorSource', 'openTensors', 'OpenTensorsOptions', 'SharedTensors'],
+  ],
+  ['What putting has in common', 'interop/plain-file.d.ts', ['PutOptions']],
   ['An array', 'array/shared-array.d.ts', ['SharedArray', 'ChangedOptions']],
   [
     'Locks and waiting: what the options mean',

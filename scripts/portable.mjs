@@ -1,9 +1,7 @@
-// What makes one binary load on every glibc from 2.28 on and on musl: it names no library, and imports only C functions
-// that all of them have, without asking for a version of one (see native/binding/freestanding.cc).
+// What makes one binary load on every glibc from some version on and on musl: it names no library, and imports only C
+// functions that all of them have, without asking for a version of one (see native/core/freestanding.cc).
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
-
-const floor = [2, 28];
 
 const readelf = (option, file) =>
   execFileSync('readelf', [option, '--wide', file], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
@@ -35,8 +33,8 @@ function sinceWhen(libc) {
 const later = ([major, minor], [thanMajor, thanMinor]) =>
   major > thanMajor || (major === thanMajor && minor > thanMinor);
 
-/** Throws unless `file` loads on every libc we promise; `compiler` is the one it was built with. */
-export function checkPortable(file, compiler) {
+/** Throws unless `file` loads on every glibc from `floor` on; `compiler` is the one it was built with. */
+export function checkPortable(file, compiler, floor) {
   const libc = execFileSync(compiler, ['-print-file-name=libc.so.6'], { encoding: 'utf8' }).trim();
   const since = sinceWhen(libc);
   const wrong = [];

@@ -1,7 +1,7 @@
 // Fills prebuilds/ for the given architectures (default: all), and checks that what lands there loads everywhere.
 //   npm run prebuild [-- x64 arm64]
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -13,6 +13,9 @@ const root = dirname(scripts);
 
 // The toolchain files beside this script are named after the triples.
 const triples = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
+
+// The glibc that each binary has to do with: Node's own oldest, and that which the wheels' tag (manylinux2014) promises.
+const floors = { 'ndshm.node': [2, 28], 'libndshm.so': [2, 17] };
 
 function toolsFor(arch) {
   if (arch === process.arch) return { compiler: 'g++', strip: 'strip' };
@@ -48,9 +51,14 @@ async function prebuild(arch) {
     strip: true,
     stripBin: strip,
   });
-  const file = join('prebuilds', `linux-${arch}`, 'ndshm.node');
-  const { bytes, imports } = checkPortable(join(root, file), compiler);
-  console.log(`${file}: ${bytes} bytes, needs no library, imports ${imports} functions without versions`);
+  const folder = join('prebuilds', `linux-${arch}`);
+  copyFileSync(join(workshop, 'build/Release/libndshm.so'), join(root, folder, 'libndshm.so'));
+  execFileSync(strip, [join(root, folder, 'libndshm.so')]);
+  for (const [name, floor] of Object.entries(floors)) {
+    const file = join(folder, name);
+    const { bytes, imports } = checkPortable(join(root, file), compiler, floor);
+    console.log(`${file}: ${bytes} bytes, needs no library, imports ${imports} functions without versions`);
+  }
 }
 
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(triples);

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Builds the addon with a sanitizer, into a directory of its own, and runs test/children/exercise.js under it.
-# Usage: scripts/sanitize.sh [address] [undefined] [thread]     (default: all three; needs gcc with its sanitizers)
+# Builds the addon and the library for Python with a sanitizer, into a directory of their own, and runs
+# test/children/exercise.js and exercise.py under it.
+# Usage: scripts/sanitize.sh [address] [undefined] [thread]     (default: all three; needs gcc with its sanitizers, and a
+# Python with numpy: NDSHM_PYTHON, that of .venv, or python3)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,6 +10,9 @@ suppressions=build-sanitize/leaks
 mkdir -p build-sanitize
 # Node's own: OpenSSL keeps its table of compressions.
 echo 'leak:ossl_load_builtin_compressions' > "$suppressions"
+
+python=${NDSHM_PYTHON:-.venv/bin/python}
+[ -x "$python" ] || python=python3
 
 for sanitizer in "${@:-address undefined thread}"; do
   for kind in $sanitizer; do
@@ -23,6 +28,12 @@ for sanitizer in "${@:-address undefined thread}"; do
       UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
       TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
       node test/children/exercise.js
+    # Python's own leaks are none of ours.
+    NDSHM_LIBRARY="$PWD/$directory/build/Release/libndshm.so" PYTHONPATH=python LD_PRELOAD="$preload" \
+      ASAN_OPTIONS=detect_leaks=0 \
+      UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+      TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+      "$python" test/children/exercise.py
     echo "$kind: clean"
   done
 done

@@ -1,11 +1,12 @@
-// Packs the package, installs the tarball into an empty folder with install scripts blocked, and tries it there: on
-// every runtime, with the type checker, and without a prebuilt binary.
+// Packs the packages, installs the tarball into an empty folder with install scripts blocked, and tries it there: on
+// every runtime, with every Python, with the type checker, and without a prebuilt binary.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pythons } from './smoke/pythons.mjs';
 import { runtimes } from './smoke/runtimes.mjs';
 
 const scripts = dirname(fileURLToPath(import.meta.url));
@@ -20,11 +21,13 @@ const install = (...what) => npm(app, 'install', '--ignore-scripts', '--no-audit
 function pack() {
   npm(root, 'run', 'build:lib');
   npm(root, 'run', 'prebuild');
+  npm(root, 'run', 'wheels');
   const [{ filename, files, size }] = JSON.parse(npm(root, 'pack', '--json', `--pack-destination=${app}`));
   const paths = files.map(({ path }) => path);
-  for (const needed of ['prebuilds/linux-x64/ndshm.node', 'prebuilds/linux-arm64/ndshm.node', 'LICENSE']) {
-    assert(paths.includes(needed), `the package lacks ${needed}`);
-  }
+  const binaries = ['x64', 'arm64'].flatMap((arch) =>
+    ['ndshm.node', 'libndshm.so'].map((file) => `prebuilds/linux-${arch}/${file}`),
+  );
+  for (const needed of [...binaries, 'LICENSE']) assert(paths.includes(needed), `the package lacks ${needed}`);
   assert(
     !paths.some((path) => /^(build|test|node_modules|scripts)\b/.test(path)),
     'the package has what it should not',
@@ -33,8 +36,8 @@ function pack() {
   return join(app, filename);
 }
 
-function runProgram({ command: [command, ...args], env = {} }, main) {
-  const { status, signal, stdout, stderr, error } = spawnSync(command, [...args, join(app, main)], {
+function runProgram({ command: [command, ...args], env = {} }, main, ...parameters) {
+  const { status, signal, stdout, stderr, error } = spawnSync(command, [...args, join(app, main), ...parameters], {
     cwd: app,
     encoding: 'utf8',
     timeout: 180_000,
@@ -46,11 +49,11 @@ function runProgram({ command: [command, ...args], env = {} }, main) {
   return good ? line : undefined;
 }
 
-function tryRuntimes() {
+function tryRuntimes(all) {
   assert(!existsSync(join(installed, 'build')), 'the package must run from its prebuilt binary here');
   console.log('\n| runtime | version | processor | C library | by require | by import |\n|---|---|---|---|---|---|');
   let failed = 0;
-  for (const runtime of runtimes()) {
+  for (const runtime of all) {
     const lines = ['main.cjs', 'main.mjs'].map((main) => runProgram(runtime, main));
     failed += lines.filter((line) => line === undefined).length;
     const [, version = '?', processor = '?'] = /^OK (.*) (\S+) by /.exec(lines.find(Boolean) ?? '') ?? [];
@@ -58,6 +61,28 @@ function tryRuntimes() {
     console.log(`| ${[runtime.label, version, processor, runtime.libc, ...marks].join(' | ')} |`);
   }
   assert.equal(failed, 0, `${failed} runs failed`);
+}
+
+function tryPythons() {
+  const folder = mkdtempSync(join(app, 'python-'));
+  console.log('\n| Python | processor | library | with Node |\n|---|---|---|---|');
+  let failed = 0;
+  for (const { label, command } of pythons(folder)) {
+    const line = runProgram({ command }, 'exchange.py', JSON.stringify([process.execPath]));
+    if (line === undefined) failed++;
+    const [, version = '?', processor = '?'] = /^OK Python (\S+) (\S+)/.exec(line ?? '') ?? [];
+    console.log(`| ${[version, processor, label, line === undefined ? 'FAILED' : 'OK'].join(' | ')} |`);
+  }
+  assert.equal(failed, 0, `${failed} runs failed`);
+}
+
+/** No Python for musl is to be had; Bun can call a C library. */
+function tryLibraryOnMusl(all) {
+  const bun = all.find(({ label }) => label === 'Bun for musl');
+  const library = join(root, 'prebuilds/linux-x64/libndshm.so');
+  const name = `ndshm-smoke-${process.pid}-musl`;
+  assert(runProgram(bun, 'musl-library.mjs', library, name), 'libndshm.so does not load on musl');
+  console.log('\nlibndshm.so on musl, from Bun: OK');
 }
 
 function checkTypes() {
@@ -89,7 +114,10 @@ try {
   writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', private: true }));
   install(tarball);
   cpSync(join(scripts, 'smoke/program'), app, { recursive: true });
-  tryRuntimes();
+  const all = runtimes();
+  tryRuntimes(all);
+  tryPythons();
+  tryLibraryOnMusl(all);
   checkTypes();
   withoutPrebuild();
 } finally {

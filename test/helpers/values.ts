@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 import fc from 'fast-check';
-import { decode } from '../../dist/store/decode';
-import { type Encoded, encode } from '../../dist/store/encode';
+import { decode } from '../../dist/codec/decode';
+import { type Encoded, encode } from '../../dist/codec/encode';
 
 // Values of every kind that structured clone takes, and what it means that two of them are alike.
 
