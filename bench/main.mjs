@@ -15,6 +15,7 @@ import * as objects from './objects.mjs';
 import * as particles from './particles.mjs';
 import * as pool from './pool.mjs';
 import * as poolStart from './pool-start.mjs';
+import * as python from './python.mjs';
 import * as readers from './readers.mjs';
 import * as recovery from './recovery.mjs';
 import * as store from './store.mjs';
@@ -41,6 +42,7 @@ const claims = {
   particles,
   'pool-start': poolStart,
   manager,
+  python,
 };
 
 const { values: options } = parseArgs({

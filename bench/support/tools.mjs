@@ -45,6 +45,20 @@ export function findPython() {
   return python;
 }
 
+/** The environment in which Python finds the package as it is in the checkout. */
+export const withPackage = { ...process.env, PYTHONPATH: resolve(bench, '../python') };
+
+/** The `command` of a Python with numpy that can import our package, or why it is `missing`. */
+export async function findPackage() {
+  const found = await findPython();
+  if (found === undefined) return { missing: 'no Python with numpy here' };
+  const loads = run(found.command, ['-c', 'import ndshm; ndshm.list()'], { env: withPackage });
+  return loads.then(
+    () => ({ command: found.command }),
+    () => ({ missing: 'the Python package does not load here' }),
+  );
+}
+
 let ray;
 /** A Python with numpy and Ray; undefined if there is none. */
 export function findRay() {
@@ -59,7 +73,10 @@ export const nameOfRay = async () => ['Ray', (await findRay())?.ray].filter(Bool
 export const noRay = async () => ((await findRay()) === undefined ? 'not installed: pip install ray' : undefined);
 
 async function runWith({ command }, file, args, options) {
-  return runJson(command, ['-B', join(bench, 'measured', file), JSON.stringify(args)], options);
+  return runJson(command, ['-B', join(bench, 'measured', file), JSON.stringify(args)], {
+    env: withPackage,
+    ...options,
+  });
 }
 
 /** Runs a Python file of bench/measured; it prints one JSON value. */
