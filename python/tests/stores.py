@@ -66,9 +66,7 @@ def forked(function: Callable[[Callable[[str], None], Callable[[], None]], None]
     said, saying = os.pipe()
     waited, going = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # CPython's, of threads, which are what some tests are about
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which some tests are about
         pid = os.fork()
     if pid == 0:
         code = 1

@@ -1,4 +1,6 @@
-"""docs/python.md: every block runs, and every cell of its tables gives what its row says, in both languages."""
+"""docs/python.md: every block runs, and every cell of its tables gives what its row says, in both languages.
+
+So do the README's blocks of the package."""
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ SHM = Path("/dev/shm")
 PAGE = (ROOT / "docs/python.md").read_text()
 ROWS = rows_of(PAGE)
 BLOCKS = [block for block in blocks_of(PAGE, "python", "js") if block.file is None]
+README = [block for block in blocks_of((ROOT / "README.md").read_text(), "python") if "import ndshm" in block.code]
 FILES = [block for block in blocks_of(PAGE, "python", "js") if block.file is not None]
 LIMIT_S = 60
 
@@ -30,7 +33,7 @@ OPTIONAL = re.compile(r"^import (ray|joblib|torch)\b", re.MULTILINE)
 SINCE = re.compile(r"# Python 3\.(\d+)")
 
 # What a block prints stands behind the statement that prints it.
-PRINTS = re.compile(r"(?:print|console\.log)\(.*\);?  ?(?:#|//) (.*)$", re.MULTILINE)
+PRINTS = re.compile(r"(?:print|console\.log)\(.*\);? +(?:#|//) (.*)$", re.MULTILINE)
 
 # Arrays are lists in JSON, and bytes are text.
 PRINT_IN_PYTHON = """
@@ -171,6 +174,7 @@ def left_by(code: str, prefix: str, pid: int) -> set[str]:
 def test_the_page_has_rows_and_blocks() -> None:
     assert len(ROWS) >= 120
     assert len(BLOCKS) >= 10
+    assert len(README) == 1
 
 
 @pytest.mark.parametrize("cells", ["`1` | `2` |", "`1` | `2` | ", "1 | `2` | `2`", "*none* | *none* | `2`"])
@@ -199,7 +203,7 @@ def test_every_cell_gives_what_its_row_says(row: Row, programs: Programs, fresh_
         assert not left, f"{where} left in /dev/shm: {left}"
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"line-{block.line}")
+@pytest.mark.parametrize("block", [*BLOCKS, *README], ids=lambda block: f"line-{block.line}")
 def test_every_block_runs_and_leaves_nothing(block: Block, programs: Programs, fresh_name: Callable[..., str]) -> None:
     prefix = fresh_name(block.language)
     ended = outcome_of(programs.start(renamed(block.code, prefix), block.language, prefix))

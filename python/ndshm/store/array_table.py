@@ -8,6 +8,7 @@ from typing import Any, Callable, NamedTuple
 
 from .._at_exit import close_at_exit
 from .._attachment import Attachment
+from .._by_name import pickled
 from .._options import check_name
 from .._segments import PATIENCE, open_segment
 from ..array import SharedArray, whole
@@ -71,6 +72,13 @@ class ArrayTable:
         Errors: ERR_NDSHM_MISMATCH if the name means something else, and those of create().
         """
         return cls(name, ephemeral=ephemeral, allow_foreign_owner=allow_foreign_owner)
+
+    @property
+    def _segment_id(self) -> str:
+        return self._heap.id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return pickled(self, ephemeral=True)
 
     @property
     def closed(self) -> bool:

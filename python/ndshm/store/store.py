@@ -16,6 +16,7 @@ from typing import Any, Callable, Literal
 
 from .. import _library
 from .._attachment import Attachment, PeerId, Stop, in_thread
+from .._by_name import pickled
 from .._layout import DIRECTORY
 from .._npy import check_dtype, check_shape, checked_byte_length
 from .._options import check_name, check_timeout, integer_in, one_of
@@ -181,6 +182,13 @@ class Store:
         if self._spill_folder is None:
             self._spill_folder = SpillFolder.of(self._heap.state.attachment)
         return self._spill_folder
+
+    @property
+    def _segment_id(self) -> str:
+        return self._heap.id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return pickled(self)
 
     @property
     def closed(self) -> bool:

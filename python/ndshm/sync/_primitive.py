@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from ..errors import error
+from .._by_name import pickled
 from ._named_state import NamedState
 
 S = TypeVar("S", bound=NamedState)
@@ -18,8 +18,7 @@ class Primitive(Generic[S]):
         return f"<{type(self).__name__} {self.name!r}{' closed' if self.closed else ''}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickled by name, as the argument of a process for example; who unpickles it opens this very segment."""
-        return _reopened, (type(self), self.name, self._state.attachment.id, self._options())
+        return pickled(self, ephemeral=True, **self._options())
 
     def _options(self) -> dict[str, object]:
         """What the constructor is told, besides the name, to open it again."""
@@ -28,6 +27,10 @@ class Primitive(Generic[S]):
     @property
     def name(self) -> str:
         return self._state.name
+
+    @property
+    def _segment_id(self) -> str | None:
+        return self._state.attachment.id
 
     @property
     def closed(self) -> bool:
@@ -48,12 +51,3 @@ class Primitive(Generic[S]):
         segment by now.
         """
         self._state.unlink()
-
-
-def _reopened(kind: Any, name: str, segment_id: str, options: dict[str, object]) -> Any:
-    # If the name is gone another one is made here, which has to go again.
-    primitive = kind(name, ephemeral=True, **options)
-    if primitive._state.attachment.id == segment_id:
-        return primitive
-    primitive.close()
-    raise error("ERR_NDSHM_STALE_HANDLE", f"The name '{name}' is gone or means another {kind.__name__} by now")

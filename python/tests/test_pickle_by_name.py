@@ -1,4 +1,4 @@
-"""Primitives as arguments of processes that are spawned, which get them pickled."""
+"""Primitives, stores and tables as arguments of processes that are spawned, which get them pickled."""
 
 from __future__ import annotations
 
@@ -59,3 +59,26 @@ def test_a_spawned_process_takes_part(fresh_name):
     process.join(SECONDS)
     assert process.exitcode == 0
     jobs.close()
+
+
+def test_stores_and_tables_are_the_same_elsewhere(fresh_name):
+    with ndshm.Store.open(fresh_name("store"), capacity="1MiB") as store:
+        ref = store.put([1, 2, 3])
+        with pickle.loads(pickle.dumps(store)) as again:
+            assert again.get(pickle.loads(pickle.dumps(ref))) == [1, 2, 3]
+    with ndshm.ArrayTable.open(fresh_name("table"), ephemeral=True) as table:
+        handle = table.create_array(3)
+        with pickle.loads(pickle.dumps(table)) as again, again.get_array(handle) as array:
+            assert array.shape == (3,)
+
+
+@pytest.mark.parametrize("kind", [ndshm.Store, ndshm.ArrayTable])
+def test_a_store_or_table_that_is_gone_is_not_made_anew(fresh_name, kind):
+    opened = kind.open(fresh_name())
+    pickled = pickle.dumps(opened)
+    opened.unlink()
+    with pytest.raises(ndshm.Error) as raised:
+        pickle.loads(pickled)
+    assert raised.value.code == "ERR_NDSHM_STALE_HANDLE"
+    with pytest.raises(FileNotFoundError):
+        ndshm.open(opened.name)
