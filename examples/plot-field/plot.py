@@ -3,8 +3,9 @@
 import json
 import sys
 
-import ndshm
 from matplotlib.figure import Figure
+
+import ndshm
 
 given = json.loads(sys.argv[1])
 

@@ -10,8 +10,9 @@ import json
 import sys
 import time
 
-import ndshm
 import numpy as np
+
+import ndshm
 
 given = json.loads(sys.argv[1])
 side = 28

@@ -31,6 +31,7 @@ from .watch import Watch, watch
 
 if TYPE_CHECKING:
     from .codec import RegExp, RemoteError
+    from .manager import Manager
     from .store import ArrayTable, Draft, ObjectInfo, ObjectRef, Store, StoreInfo
     from .sync import (
         Barrier,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: most programs need few of them, and tables and tensors need packages of their own.
 _later = {
     ".codec": ("RegExp", "RemoteError"),
+    ".manager": ("Manager",),
     ".store": ("ArrayTable", "Draft", "ObjectInfo", "ObjectRef", "Store", "StoreInfo"),
     ".sync": (
         *(
@@ -86,6 +88,7 @@ __all__ = [
     "Full",
     "InvalidArgument",
     "InvalidValue",
+    "Manager",
     "Mutex",
     "NotOwned",
     "ObjectInfo",

@@ -11,13 +11,16 @@ import socket
 import struct
 import threading
 import tracemalloc
+from concurrent.futures import Future
 
 import pytest
 
 import ndshm
 from ndshm import Manager
 from ndshm.codec import to_bytes
-from ndshm.manager._frames import FrameReader, write_frame
+from ndshm.manager._dial import Stream
+from ndshm.manager._frames import EMPTY, FrameReader, write_frame
+from ndshm.manager._link import Link
 from peer import LIMIT
 
 BANNER = b"ndshm-manager/1\n"
@@ -299,6 +302,35 @@ def test_bytes_that_are_no_object_fail_one_call_alone(serve):
     with Manager.connect(serve(answer)) as manager:
         assert code_of(manager.info, timeout=LIMIT) == "ERR_NDSHM_CORRUPT_OBJECT"
         assert manager.info(timeout=LIMIT) == 7
+
+
+def test_an_error_that_cannot_be_read_fails_one_call_alone(serve):
+    def answer(connection):
+        greet(connection)
+        hear(connection)
+        error = ["error", "Error", "words", None, {"ndshm": ["bytes", b"no object"]}]
+        connection.sendall(b"".join(write_frame(["reject", 1, error])))
+        hear(connection)
+        error[4] = {"ndshm": ["bytes", to_bytes({"isError": True, "properties": [[1], 2, ["code", []]], "cause": 3})]}
+        connection.sendall(b"".join(write_frame(["reject", 2, error])))
+
+    with Manager.connect(serve(answer)) as manager:
+        assert code_of(manager.info, timeout=LIMIT) == "ERR_NDSHM_CORRUPT_OBJECT"
+        with pytest.raises(ndshm.RemoteError):
+            manager.info(timeout=LIMIT)
+
+
+def test_signs_of_life_are_given_and_missed():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(LIMIT)
+    ended = Future()
+    link = Link(Stream(ours, (BlockingIOError,)), 0.02, ended.set_exception, ended.set_result)
+    link.start()
+    assert exactly(theirs, 2 * len(EMPTY)) == 2 * EMPTY
+    assert ended.result(LIMIT).code == "ERR_NDSHM_MANAGER_LOST"
+    link.join(LIMIT)
+    theirs.close()
 
 
 def array_of(shape, number=1):

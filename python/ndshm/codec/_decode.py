@@ -9,7 +9,6 @@ from ._document import read_document
 from ._object_format import corrupt, read_layout
 from ._specials import Specials
 
-
 # What else goes wrong is that the bytes are no object.
 _TOLD = ("ERR_NDSHM_CORRUPT_OBJECT", "ERR_NDSHM_UNSUPPORTED", "ERR_NDSHM_LIMIT", "ERR_NDSHM_PROTOCOL")
 

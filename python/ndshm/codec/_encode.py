@@ -36,8 +36,8 @@ def encode(value: Any, instance: Instance | None = None) -> Encoded:
     - bytes: a Buffer. bytearray: an ArrayBuffer. A table of pyarrow: one of apache-arrow.
     - datetime with a time zone and numpy.datetime64: a Date. Exceptions: an Error. `RegExp`.
 
-    What is in several places is so on the other side, and may go in circles. Does not block. `instance` gives the special
-    for a value of another kind, which whoever reads it has to know, or None.
+    What is in several places is so on the other side, and may go in circles. Does not block. `instance` gives the
+    special for a value of another kind, which whoever reads it has to know, or None.
 
     Errors: ERR_NDSHM_INVALID_ARGUMENT, with the path to what it does not take; ERR_NDSHM_OUT_OF_RANGE for more than
     4 GiB beside the arrays.

@@ -23,8 +23,8 @@ class RegExp:
 class RemoteError(Exception):
     """An Error that was put by another process, as a value; it can be raised.
 
-    `name` is the name of its class in JavaScript, `stack` the text of where it was thrown, `cause` any value, `code` what
-    Node calls its kind by, if a manager has told it; None = it has none.
+    `name` is the name of its class in JavaScript, `stack` the text of where it was thrown, `cause` any value, `code`
+    what Node calls its kind by, if a manager has told it; None = it has none.
     """
 
     def __init__(self, name: str, message: str | None = None, stack: str | None = None, cause: Any = None) -> None:
