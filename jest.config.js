@@ -14,7 +14,6 @@ module.exports = {
   globalSetup: '<rootDir>/test/helpers/global-setup.ts',
   globalTeardown: '<rootDir>/test/helpers/global-teardown.ts',
   testTimeout: 30_000,
-  // Who makes something reaps what was abandoned, and some files leave such things to be found: one at a time, or each
-  // with a /dev/shm of its own (scripts/test-in-halves.sh).
+  // Who makes something reaps what was abandoned, and some files leave such things to be found: one at a time.
   maxWorkers: 1,
 };
