@@ -22,8 +22,9 @@ export type TensorSource = SharedArray | ArrayBufferView | Nested<number | bigin
  * Puts arrays into shared memory under one name, as a safetensors file: a copy, in C order, complete before it has its
  * name. Every library that reads such files maps it as it is: `safetensors.torch.load_file('/dev/shm/NAME')`. It has no
  * lock, and stays until unlink(). Blocks while it copies.
- * Errors: EEXIST, ENOSPC, ERR_NDSHM_INVALID_NAME, ERR_NDSHM_INVALID_ARGUMENT, ERR_NDSHM_SHAPE, ERR_NDSHM_DTYPE for
- * complex128, which the format does not know. Source of the format: https://github.com/huggingface/safetensors
+ * Errors: EEXIST, ENOSPC, ERR_NDSHM_INVALID_NAME, ERR_NDSHM_INVALID_ARGUMENT, ERR_NDSHM_SHAPE, ERR_NDSHM_OUT_OF_RANGE
+ * for names and metadata that are not Unicode, ERR_NDSHM_DTYPE for complex128, which the format does not know.
+ * Source of the format: https://github.com/huggingface/safetensors
  * @example
  * ndshm.putTensors('model', { w: [[1, 2], [3, 4]], b: new Float32Array(2) }, { metadata: { epoch: '3' } });
  * ndshm.unlink('model');
@@ -72,6 +73,9 @@ function checkMetadata(metadata: unknown): void {
   }
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') throw wrongKind('a string', `metadata '${key}'`, value);
+    if (!key.isWellFormed() || !value.isWellFormed()) {
+      throw rangeError('ERR_NDSHM_OUT_OF_RANGE', `The metadata ${JSON.stringify(key)} are not Unicode`);
+    }
   }
 }
 

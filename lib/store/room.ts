@@ -84,14 +84,15 @@ export class Room {
     const generation = generationOf(loadState(row));
     const start = field(row, Field.start);
     const byteLength = lengthOf(row);
-    const buffer = pages.map(start * pageBytes, pagesFor(byteLength) * pageBytes, { shared: false, leased: false });
+    let buffer: ArrayBuffer | undefined;
     let file: string | undefined;
     try {
+      buffer = pages.map(start * pageBytes, pagesFor(byteLength) * pageBytes, { shared: false, leased: false });
       file = yield* folder.write(row.id, generation, new Uint8Array(buffer, 0, byteLength));
     } catch (cause) {
       throw spillError(cause, folder.path);
     } finally {
-      pages.unmap(buffer);
+      if (buffer !== undefined) pages.unmap(buffer);
       // After close() it is live again already.
       const kept = !state.closed && state.quietly(() => this.#endSpilling(row, generation, folder, file));
       if (!kept && file !== undefined) removeFile(file);

@@ -83,6 +83,10 @@ export class NamedState {
       this.words = all.subarray(headWords, headWords + count);
       const rest = all.subarray(headWords + evenly(count));
       this.bytes = new Uint8Array(rest.buffer, rest.byteOffset, rest.byteLength);
+      const size = spec.size(...this.parameters);
+      if (count !== size.words || this.bytes.length < (size.bytes ?? 0)) {
+        throw stateError('ERR_NDSHM_CONTROL_CORRUPT', `'${name}' has been overwritten; create it anew`);
+      }
       const { control } = this.#attachment;
       this.lock = this.#attachment.lock;
       this.changes = this.#attachment.changes;

@@ -22,11 +22,11 @@ __all__ = ["Attachment", "PeerId", "Stop", "in_thread"]
 
 T = TypeVar("T")
 
-attachments: weakref.WeakSet[Attachment] = weakref.WeakSet()
-"""All that are open: a forked child goes through them."""
+attachments: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
+"""All that are open, by id(): a forked child goes through them."""
 
 
-class _Mapping:
+class Mapping:
     """The elements as numpy sees them. Whatever looks at them keeps this alive, and this keeps them mapped."""
 
     __slots__ = ("__array_interface__", "_free", "handle")
@@ -94,7 +94,7 @@ class Attachment:
         self._faults = fault_word()
         self._faults_seen = self._faults.value
         self._id: str | _NotAsked | None = _not_asked
-        self._mapping = _Mapping(handle, self.nbytes, mode != "r")
+        self._mapping = Mapping(handle, self.nbytes, mode != "r")
         # Nothing is mapped where there are no elements, nor of a reservoir.
         self.root = self._mapping if self.address != 0 else bytearray()
         """What every numpy array over the memory has at the end of its chain of bases."""
@@ -107,7 +107,7 @@ class Attachment:
         self.enter_read = lock.enter_read
         self.leave_read = lock.leave_read
         self._forget_exit = _at_exit.close_at_exit(self) if self.ephemeral else None
-        attachments.add(self)
+        attachments[id(self)] = self
         self._ready = True
 
     @property
@@ -296,7 +296,7 @@ class Attachment:
             self.closed = True
         if self._forget_exit is not None:
             self._forget_exit()
-        attachments.discard(self)
+        attachments.pop(id(self), None)
         # Waits end before what they wait on is unmapped.
         self._lock.close()
         fast.ndshm_segment_close(self.segment)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from . import _at_exit
 from ._attachment import attachments
+from ._living import living
 
 C = TypeVar("C", bound=Callable[[], object])
 
@@ -37,22 +38,19 @@ class _Forking:
 
     def before(self) -> None:
         self.turn.acquire()
-        if any(attachment.ephemeral for attachment in tuple(attachments)):
+        if any(attachment.ephemeral for attachment in living(attachments)):
             self.pipe = os.pipe2(os.O_CLOEXEC)
 
     def in_parent(self) -> None:
         pipe, self.pipe = self.pipe, None
-        if pipe is not None:
-            child, parent = pipe
-            os.close(parent)
-            poll = select.poll()
-            poll.register(child, select.POLLIN)
-            poll.poll(_PATIENCE_MS)
-            os.close(child)
-        self.turn.release()
+        try:
+            if pipe is not None:
+                _await_end(*pipe)
+        finally:
+            self.turn.release()
 
     def in_child(self) -> None:
-        for attachment in tuple(attachments):
+        for attachment in living(attachments):
             attachment.rejoin()
         if self.pipe is not None:
             for end in self.pipe:
@@ -61,6 +59,16 @@ class _Forking:
         _at_exit.serve_multiprocessing()
         for callback in _callbacks:
             callback()
+
+
+def _await_end(child: int, parent: int) -> None:
+    os.close(parent)
+    try:
+        poll = select.poll()
+        poll.register(child, select.POLLIN)
+        poll.poll(_PATIENCE_MS)
+    finally:
+        os.close(child)
 
 
 _forking = _Forking()

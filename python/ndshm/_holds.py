@@ -37,12 +37,12 @@ class _Hold:
         """What an entry means to the caller; if that is an error, the lock is let go again."""
         if abandoned is None:
             raise self._attachment.timeout_error(self._what, self._timeout)
-        self.abandoned = abandoned
         if abandoned and self._on_abandoned == "error":
             self._undo()
             raise errors.Abandoned(
                 f"A process died while it was writing {self._attachment.who}, which may be half-written: {self._remedy}"
             )
+        self.abandoned = abandoned
 
     def _undo(self, _: object = None) -> None:
         raise NotImplementedError

@@ -184,6 +184,15 @@ _loading = threading.Lock()
 _loaded = False
 
 
+def _renew() -> None:
+    """In a forked child, whose parent's other threads may have been in there."""
+    global _loading
+    _loading = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
 def core() -> None:
     """Loads the library, if that has not been done. Errors: ERR_NDSHM_NO_BINARY, ERR_NDSHM_UNSUPPORTED."""
     global _loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import time
 import weakref
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import errors
 from ._layout import READ_ONLY_PEER
 from ._library import FOREVER, Failure, fast, lib, untyped
+from ._living import living
 from ._local_lock import LocalLock, Waiter
 from ._options import check_timeout
 from ._stop import Identity, Stop, TaskId, caller
@@ -61,7 +63,7 @@ _at_once, _never = ctypes.c_uint64(0), ctypes.c_void_p(None)
 _changed, _unchanged = ctypes.c_int32(0), ctypes.c_int32(1)
 _no_lock = object()
 
-_open_locks: weakref.WeakSet[SegmentLock] = weakref.WeakSet()
+_open_locks: weakref.WeakValueDictionary[int, SegmentLock] = weakref.WeakValueDictionary()
 
 
 class SegmentLock:
@@ -115,7 +117,7 @@ class SegmentLock:
         self._writer: Identity | None = None
         self._readers: list[Identity] = []
         self._abandoned = False  # what those who read were told
-        self._waits: set[Stop] = set()
+        self._waits: dict[Stop, int] = {}  # and the thread that waits
 
     # ---- writing ----
 
@@ -124,11 +126,14 @@ class SegmentLock:
         if not self._line and self._gate.acquire(False):
             try:
                 entered = self._try_write(self._key, _at_once, _never, self._failure_at)
+                if entered > 0:
+                    self._writer = caller()
+                    return entered == 2
             except ArgumentError:
                 entered = -1  # not opened yet, or closed
-            if entered > 0:
-                self._writer = caller()
-                return entered == 2
+            except BaseException:
+                self._abort_entry(False)
+                raise
             if entered == 0 and timeout == 0:
                 self._local.release()
                 return None
@@ -139,15 +144,19 @@ class SegmentLock:
         """`unchanged`: nothing was stored: nobody is told, and what was abandoned stays so."""
         if self._writer is None:
             raise self._not_held()
-        self._writer = None
-        left = self._leave_write(self._key, _unchanged if unchanged else _changed, self._failure_at)
-        failure = None if left == 0 else errors.failure_error(self._failure, self._attachment.name)
-        if self._line:
-            self._local.release()
-        else:
-            self._gate.release()
+        failure = None
+        try:
+            left = self._leave_write(self._key, _unchanged if unchanged else _changed, self._failure_at)
+            if left != 0:
+                failure = errors.failure_error(self._failure, self._attachment.name)
+        finally:  # also if Ctrl-C comes between
+            self._writer = None
             if self._line:
-                self._local.advance()
+                self._local.release()
+            else:
+                self._gate.release()
+                if self._line:
+                    self._local.advance()
         if failure is not None:
             raise failure
 
@@ -158,10 +167,13 @@ class SegmentLock:
         if not self._line and self._gate.acquire(False):
             try:
                 entered = self._try_read(self._key, _at_once, _never, self._failure_at)
+                if entered > 0:
+                    return self._begin_read(entered == 2, caller())
             except ArgumentError:
                 entered = -1
-            if entered > 0:
-                return self._begin_read(entered == 2, caller())
+            except BaseException:
+                self._abort_entry(True)
+                raise
             if entered == 0 and timeout == 0:
                 self._local.release()
                 return None
@@ -198,14 +210,17 @@ class SegmentLock:
             readers = self._readers
             if not readers:
                 raise self._not_held()
-            if me in readers:
-                readers.remove(me)
-            else:
-                readers.pop()
-            if readers:
-                return
-            self._leave_read(self.handle)
-        self._local.release()
+            try:
+                if me in readers:
+                    readers.remove(me)
+                else:
+                    readers.pop()
+            finally:  # also if Ctrl-C comes between
+                if not readers:
+                    try:
+                        self._leave_read(self.handle)
+                    finally:
+                        self._local.release()
 
     # ---- waiting ----
 
@@ -222,8 +237,13 @@ class SegmentLock:
         remaining = Remaining(timeout)
         stop = stop or Stop()
         waiter = Waiter(reads, me)
-        with _Wait(self, stop):
-            arrived = self._local.wait(waiter, remaining.seconds(), stop)
+        try:
+            with _Wait(self, stop):
+                arrived = self._local.wait(waiter, remaining.seconds(), stop)
+        except BaseException:
+            if waiter.joined:
+                self.leave_read()
+            raise
         if waiter.joined:
             if not self._attachment.closed:
                 return self._abandoned
@@ -237,7 +257,7 @@ class SegmentLock:
         entered = 0
         try:
             remaining = timeout if isinstance(timeout, Remaining) else Remaining(timeout)
-            self.open()
+            handle = self.open()
             if self.slot == READ_ONLY_PEER:
                 raise self._read_only()
             if remaining.timeout != 0:
@@ -247,24 +267,41 @@ class SegmentLock:
             with _Wait(self, stop):
                 stop.disturb = self.disturb
                 try:
-                    entered, last = 0, False
+                    last = False
                     while entered == 0 and not last and not stop.stopped:
                         nanoseconds, last = remaining.slice()
-                        entered = enter(self.handle, nanoseconds, stop.address, ctypes.addressof(failure))
+                        entered = enter(handle, nanoseconds, stop.address, ctypes.addressof(failure))
                 finally:
                     stop.disturb = None
             if entered < 0:
                 errors.raise_failure(failure, self._attachment.name)
-            if entered == 0:
+            # A signal's handler may have closed it since.
+            if entered == 0 or self._attachment.closed:
                 self._attachment.check()
-                return None
-        finally:
-            if entered <= 0:
-                self._local.release()
-        if reads:
-            return self._begin_read(entered == 2, me)
+            if entered > 0 and reads:
+                return self._begin_read(entered == 2, me)
+        except BaseException:
+            self._abort_entry(reads)
+            raise
+        if entered == 0:
+            self._local.release()
+            return None
         self._writer = me
         return entered == 2
+
+    def _abort_entry(self, reads: bool) -> None:
+        """Having the gate: out again. A signal's handler (Ctrl-C) can raise when the core has let us in already, before
+        anybody has looked at its answer."""
+        if self._readers:
+            self.leave_read()  # others may have joined
+            return
+        handle = self.handle
+        if handle is not None and self.slot != READ_ONLY_PEER:
+            if reads:
+                fast.ndshm_lock_leave_read(handle)
+            elif fast.ndshm_lock_owner(handle) == self.slot:
+                self._leave_write(self._key, _unchanged, self._failure_at)
+        self._local.release()
 
     def disturb(self) -> None:
         """Wakes whoever sleeps on the words, here and elsewhere."""
@@ -275,12 +312,13 @@ class SegmentLock:
         """One slice of a wait: 1 = changed, 2 = one of `watched` has died, 0 = neither."""
         pairs = (ctypes.c_uint32 * (2 * len(watched)))(*(number for peer in watched for number in peer))
         failure = Failure()
+        handle = self.handle
         nanoseconds, _ = remaining.slice(BLIND_SLICE if self.slot == READ_ONLY_PEER else SLICE)
         with _Wait(self, stop):
             stop.disturb = self.disturb
             try:
                 change = lib.ndshm_lock_await_change(
-                    self.handle, signal, pairs, len(watched), nanoseconds, stop.address, failure
+                    handle, signal, pairs, len(watched), nanoseconds, stop.address, failure
                 )
             finally:
                 stop.disturb = None
@@ -298,14 +336,20 @@ class SegmentLock:
 
     def _check_neighbours(self, me: Identity, reads: bool) -> None:
         """Other attachments of the same segment: what the caller holds by them nobody lets go while he waits."""
-        mine = self._attachment
-        for other in tuple(_open_locks):
-            if other is self or (other._writer is None and not other._readers) or other._attachment.id != mine.id:
+        for other in living(_open_locks):
+            if other is self or not other.holding or not self._is_of_same_segment(other):
                 continue
             both_read = reads and other._writer is None
             if both_read and fast.ndshm_lock_owner(self.handle) < 0:
                 continue
             other._check_deadlock(me, reads)
+
+    def _is_of_same_segment(self, other: SegmentLock) -> bool:
+        mine = self._attachment.id
+        try:
+            return other._attachment.id == mine
+        except (errors.Error, ReferenceError):
+            return False  # closed or collected meanwhile, or truncated: not what the caller has asked about
 
     def _deadlock(self, held: str, reads: bool) -> errors.Error:
         return errors.Deadlock(
@@ -351,7 +395,7 @@ class SegmentLock:
             )
         self.slot = lib.ndshm_lock_slot(handle.value)
         self.handle, self._key = handle.value, handle
-        _open_locks.add(self)
+        _open_locks[id(self)] = self
 
     def rejoined(self) -> None:
         """In a forked child, which is a peer of its own now."""
@@ -364,13 +408,18 @@ class SegmentLock:
 
     def close(self) -> None:
         """After the attachment has said that it is closed. What is held is left as if this process had died."""
+        me = threading.get_ident()
         while self._waits:
-            for stop in tuple(self._waits):
+            waits = tuple(self._waits.items())
+            for stop, _ in waits:
                 stop.stop()
+            # Our own wait ends when we return to it: a signal's handler closes the array.
+            if all(thread == me for _, thread in waits):
+                break
             _settle(self._waits)
         with self.opening:
             handle, self.handle, self._key = self.handle, None, _no_lock
-        _open_locks.discard(self)
+        _open_locks.pop(id(self), None)
         self._writer = None
         self._readers.clear()
         if handle is not None:
@@ -390,7 +439,16 @@ def _blocks(holder: Identity, me: Identity) -> bool:
 _ended = threading.Condition()
 
 
-def _settle(waits: set[Stop]) -> None:
+def _renew() -> None:
+    """In a forked child, whose parent's other threads may have been in there."""
+    global _ended
+    _ended = threading.Condition()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
+def _settle(waits: dict[Stop, int]) -> None:
     """Until one of them has ended, or it is time to disturb them again."""
     with _ended:
         _ended.wait_for(lambda: not waits, timeout=0.001)
@@ -406,7 +464,7 @@ class _Wait:
         self._stop = stop
 
     def __enter__(self) -> None:
-        self._lock._waits.add(self._stop)
+        self._lock._waits[self._stop] = threading.get_ident()
         # Either close() sees the wait, or we that it has come before.
         if self._lock._attachment.closed:
             self._end()
@@ -416,6 +474,6 @@ class _Wait:
         self._end()
 
     def _end(self) -> None:
-        self._lock._waits.discard(self._stop)
+        self._lock._waits.pop(self._stop, None)
         with _ended:
             _ended.notify_all()

@@ -149,7 +149,8 @@ def _parse_dict(text: bytes, who: str) -> tuple[str, bool, tuple[int, ...]]:
         raise _bad(who, f"more than {MAX_DIMENSIONS} dimensions")
     for length in shape:
         if type(length) is not int or not 0 <= length <= _MOST:
-            raise _bad(who, f"the shape has {str(length)[:40]} for a length")
+            # Not to be shown: a hexadecimal one may be too long for Python to convert.
+            raise _bad(who, "a length in its shape is no whole number from 0 to 2^53 - 1")
     return descr, fortran, shape
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import numpy as np
 
 from . import directory, errors
-from ._attachment import Attachment
+from ._attachment import Attachment, Mapping
 from ._library import Failure, lib
 from ._npy import NpyHeader
 from ._options import boolean_option, check_name, one_of
@@ -35,14 +34,12 @@ def publish_file(
     # Before the work of filling; the link or rename at the end is what decides.
     look_up(name, if_exists, None, allow_foreign_owner)
     handle = new_segment((None, byte_length, 0, None, False, False, None), name, byte_length)
-    try:
-        pages = (ctypes.c_ubyte * byte_length).from_address(lib.ndshm_segment_data(handle))
-        fill(memoryview(pages).cast("B"))
-        failure = Failure()
-        if lib.ndshm_segment_publish(handle, name.encode(), if_exists == "replace", failure) < 0:
-            errors.raise_failure(failure, name, byte_length)
-    finally:
-        lib.ndshm_segment_free(handle)
+    # Frees it once nothing looks at it any more: the traceback of what `fill` raises does.
+    pages = Mapping(handle, byte_length, True)
+    fill(memoryview(np.asarray(pages)))
+    failure = Failure()
+    if lib.ndshm_segment_publish(handle, name.encode(), if_exists == "replace", failure) < 0:
+        errors.raise_failure(failure, name, byte_length)
 
 
 def open_bytes(name: str, mode: str, allow_foreign_owner: bool) -> Attachment:

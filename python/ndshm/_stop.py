@@ -98,9 +98,14 @@ async def in_thread(fn: Callable[[], T], stop: Stop, undo: Callable[[T], object]
 
     def run() -> None:
         _mine.identity = identity
-        result, error = None, None
+        result: T | None = None
+        error: BaseException | None = None
         try:
             result = context.run(fn)
+        except StopIteration as raised:
+            # No future takes one; as a generator does with it.
+            error = RuntimeError("What was run in a thread raised StopIteration")
+            error.__cause__ = raised
         except BaseException as raised:
             error = raised
         try:
@@ -113,7 +118,8 @@ async def in_thread(fn: Callable[[], T], stop: Stop, undo: Callable[[T], object]
     # A daemon, so that a wait nobody stops does not keep the process from ending.
     threading.Thread(target=run, name="ndshm-wait", daemon=True).start()
     try:
-        return await asyncio.shield(future)
+        # Leaves the future alone when the task is cancelled. (shield(), since Python 3.14, complains of its error.)
+        await asyncio.wait({future})
     except asyncio.CancelledError:
         while not future.done():
             stop.stop()
@@ -123,3 +129,4 @@ async def in_thread(fn: Callable[[], T], stop: Stop, undo: Callable[[T], object]
         if future.exception() is None and undo is not None:
             undo(future.result())
         raise
+    return future.result()

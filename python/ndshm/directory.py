@@ -174,7 +174,16 @@ def reap_once() -> None:
 def _names() -> builtins.list[str]:
     # Regular files only: opening a FIFO, even to look at it, wakes whoever waits at its other end.
     with os.scandir(DIRECTORY) as entries:
-        return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+        return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False) and _is_text(entry.name))
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is UTF-8: anybody may put any bytes there, and what are none of ours are not to stop us."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _inspect(name: str) -> SegmentInfo:

@@ -85,7 +85,11 @@ def _checked_view(array: SharedArray, view: Mapping[str, Any]) -> SharedArray:
         offset = integer_in(view["byteOffset"], 0, max(array.nbytes - 1, 0), "the view's byteOffset")
         if len(strides) != len(shape) or any(place % item != 0 for place in (offset, *strides)):
             raise ValueError
-        # A handle comes from anywhere: numpy refuses a view that does not lie within the array.
+        # A handle comes from anywhere. numpy's own look at the bounds goes wrong where the numbers overflow.
+        ends = [(length - 1) * stride for length, stride in zip(shape, strides)]
+        first, last = (offset + sum(pick(0, end) for end in ends) for pick in (min, max))
+        if 0 not in shape and not 0 <= first <= last <= array.nbytes - item:
+            raise ValueError
         return part(attachment_of(array), shape, strides, offset)
     except (KeyError, TypeError, ValueError) as cause:
         raise errors.InvalidArgument(f"The handle's view does not lie within '{array.name}'") from cause

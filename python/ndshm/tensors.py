@@ -60,6 +60,10 @@ def _check_metadata(metadata: object) -> None:
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise errors.wrong_kind("strings", f"metadata {key!r}", value)
+        try:
+            (key + value).encode()
+        except UnicodeEncodeError:
+            raise errors.InvalidValue(f"The metadata {key!r} have half a surrogate pair, which UTF-8 has not") from None
 
 
 def _check_key(key: object) -> str:
@@ -99,6 +103,8 @@ def open_tensors(
     (np.float64(3.0), ['b', 'w'])
     >>> ndshm.unlink("h5-open-tensors")
     """
+    if isinstance(names, str):  # would be taken for its characters
+        raise errors.wrong_kind("a list of names", "names", names)
     attachment = open_bytes(name, mode, allow_foreign_owner)
     try:
         return SharedTensors(attachment, None if names is None else list(names))

@@ -27,6 +27,9 @@ _INTERESTING = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE
 _IN_Q_OVERFLOW = 0x4000
 _EVENT = struct.Struct("iIII")
 
+# Seconds that one poll() may take, which counts milliseconds in 32 bits.
+_LONGEST = 86400
+
 # What ndshm makes is there whole or not at all; numpy's save() shows a file while it still writes it.
 _NOT_YET = ("ENOENT", "ERR_NDSHM_HEADER", "ERR_NDSHM_TRUNCATED")
 
@@ -66,7 +69,6 @@ class Watch:
         self._allow_foreign_owner = boolean_option(allow_foreign_owner, "allow_foreign_owner")
         if since is not None and not isinstance(since, SharedArray):
             raise errors.wrong_kind("a SharedArray", "since", since)
-        self._closed = False
         self._begin()
         try:
             # Looked up after the watch began: between the two nothing can be missed.
@@ -81,7 +83,10 @@ class Watch:
         self._awaiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._noticed = True
         self._wakes, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._descriptors = [self._wakes, self._wake]
+        self._closed = False  # so far that there is something to close
         self._events = _inotify()
+        self._descriptors.append(self._events)
 
     def next(self, timeout: float | None = None) -> SharedArray:
         """Blocks until there is another array, at most `timeout` seconds (None: for ever), and opens it in this
@@ -89,19 +94,26 @@ class Watch:
 
         Errors: ERR_NDSHM_TIMEOUT, ERR_NDSHM_CLOSED, those of open().
         """
+        try:
+            with self._turn:
+                return self._await(timeout)
+        finally:
+            if self._closed:
+                self._end_if_unused()
+
+    def _await(self, timeout: float | None) -> SharedArray:
         remaining = Remaining(timeout)
-        with self._turn:
-            poll = select.poll()
-            poll.register(self._events, select.POLLIN)
-            poll.register(self._wakes, select.POLLIN)
-            while True:
-                found = self._look()
-                if found is not None:
-                    return found
-                left = remaining.seconds()
-                if left == 0:
-                    raise self._timeout(timeout)
-                poll.poll(None if left is None else math.ceil(left * 1000))
+        poll = select.poll()
+        poll.register(self._events, select.POLLIN)
+        poll.register(self._wakes, select.POLLIN)
+        while True:
+            found = self._look()
+            if found is not None:
+                return found
+            left = remaining.seconds()
+            if left == 0:
+                raise self._timeout(timeout)
+            poll.poll(None if left is None else math.ceil(min(left, _LONGEST) * 1000))
 
     async def next_async(self, timeout: float | None = None) -> SharedArray:
         """As next(), and does not block the event loop. One call at a time."""
@@ -183,12 +195,19 @@ class Watch:
         os.write(self._wake, b"\0")
         if self._awaiting is not None and not self._awaiting[0].is_closed():
             return  # it ends when its event loop no longer looks at its descriptors
-        with self._turn:
-            self._end()
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        """Not while somebody waits, who does it then: our own thread may, if a signal's handler closes the watch."""
+        if self._turn.acquire(False):
+            try:
+                self._end()
+            finally:
+                self._turn.release()
 
     def _end(self) -> None:
-        for descriptor in (self._events, self._wakes, self._wake):
-            os.close(descriptor)
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def renew(self) -> None:
         """In a forked child: events that it reads would be lost to its parent."""

@@ -59,6 +59,27 @@ def test_a_freed_handle_is_stale_for_ever(table):
     assert segments_of(table.name) == {table.name, f"{table.name}.pages.0"}
 
 
+@pytest.mark.parametrize("name", ["_discard", "rows.free"])
+def test_an_array_that_was_being_freed_at_an_interrupt_is_gone(table, monkeypatch, name):
+    handle = table.create_array(3)
+    path, _, method = name.rpartition(".")
+    owner = getattr(table._heap, path) if path else table._heap
+    do = getattr(owner, method)
+
+    def interrupted(row):
+        monkeypatch.undo()
+        do(row)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        table.free_array(handle)
+    assert not table.has(handle)
+    assert table.handles() == []
+    assert len(segments_of(table.name)) == 2
+    assert table.create_array(3) != handle
+
+
 def test_init_fills_the_array_before_anybody_can_get_it(table):
     def init(array):
         assert table.handles() == []

@@ -238,6 +238,7 @@ def test_a_stale_handle_is_refused(fresh_name):
         {"view": {"shape": [2], "strides": [-4], "byteOffset": 0}},
         {"view": {"shape": [1], "strides": [4], "byteOffset": 2}},
         {"view": {"shape": [2**50], "strides": [2**50], "byteOffset": 0}},
+        {"view": {"shape": [2**11 + 1], "strides": [2**53], "byteOffset": 0}},
         {"view": {"shape": [1, 1], "strides": [4], "byteOffset": 0}},
         {"view": {}},
         {"view": 7},

@@ -63,6 +63,8 @@ def test_what_has_no_kind_of_its_own_comes_out_as_the_next_one(value: object, ex
 def test_dates_beyond_those_of_datetime_are_numpys() -> None:
     early = np.datetime64(-(10**14), "ms")
     assert decode(to_bytes(early)) == early
+    for unit in ("s", "D", "Y"):
+        assert np.isnat(decode(to_bytes(np.datetime64(2**40 if unit == "Y" else 2**62, unit))))
     assert np.isnat(decode(to_bytes(np.datetime64("NaT"))))
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import select
 import signal
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ndshm
+from ndshm import _forks, _lock
 from peer import LIMIT
 from python import Python
 
@@ -273,3 +277,31 @@ def outlive(array, opened, end):
     opened.set()
     assert end.wait(LIMIT)
     outlive.array = array  # is not collected before the end
+
+
+def test_a_fork_that_was_interrupted_while_it_waited_for_its_child_is_not_the_last(a, monkeypatch):
+    class Interrupted:
+        def register(self, *_):
+            raise KeyboardInterrupt
+
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: unraisable.append(found.exc_type))
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(select, "poll", Interrupted)
+        assert in_child(lambda: None) == 0
+    assert unraisable == [KeyboardInterrupt]
+    assert os.listdir("/proc/self/fd") == before
+    assert not _forks._forking.turn.locked()
+    assert in_child(lambda: None) == 0
+
+
+def test_a_fork_while_another_thread_ends_a_wait(a):
+    with _lock._ended, ThreadPoolExecutor(1) as pool:
+
+        def child():
+            signal.alarm(int(LIMIT))
+            with pytest.raises(ndshm.Timeout):
+                a.changed(timeout=0.01)
+
+        assert pool.submit(in_child, child).result(LIMIT) == 0

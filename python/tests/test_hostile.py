@@ -54,6 +54,7 @@ def header(descr: str = "'|u1'", fortran: str = "False", shape: str = "(3,)") ->
         (npy(header(shape="[3]")), "ERR_NDSHM_HEADER"),
         (npy(header(shape="3")), "ERR_NDSHM_HEADER"),
         (npy(header(shape=f"({2**53},)")), "ERR_NDSHM_HEADER"),
+        (npy(header(shape=f"(0x{'f' * 5000},)")), "ERR_NDSHM_HEADER"),
         (npy(header(shape="(" + "1, " * 65 + ")").ljust(300)), "ERR_NDSHM_HEADER"),
         (npy(header(fortran="0")), "ERR_NDSHM_HEADER"),
         (npy(header(descr="7")), "ERR_NDSHM_HEADER"),
@@ -186,3 +187,14 @@ def test_a_call_of_the_core_with_a_closed_handle_is_an_error_of_ctypes():
 
     with pytest.raises(ctypes.ArgumentError):
         fast.ndshm_lock_leave_read(None)
+
+
+def test_a_name_that_is_no_text_disturbs_nobody():
+    path = os.fsencode(SHM) + b"/py-hostile-\xff"
+    Path(os.fsdecode(path)).touch()
+    try:
+        ndshm.gc()
+        names = [info.name for info in ndshm.list(foreign=True)]
+        assert not any(name.startswith("py-hostile-") for name in names)
+    finally:
+        os.unlink(path)

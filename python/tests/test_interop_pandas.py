@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 import ndshm
+from ndshm.codec import decode, to_bytes
 from one_shot import file_at
 
 
@@ -61,3 +62,9 @@ def test_read_feather_reads_a_table_and_a_feather_file_is_one(fresh_name: Callab
     pd.DataFrame({"b": [4, 5]}).to_feather(f"/dev/shm/{name}", compression="uncompressed")
     assert ndshm.open_table(name).column("b").to_pylist() == [4, 5]
     ndshm.unlink(name)
+
+
+def test_times_are_datetimes_and_no_time_is_an_invalid_date():
+    at = pd.Timestamp("2024-01-02T03:04:05.678901Z")
+    assert decode(to_bytes(at)) == at.to_pydatetime()
+    assert np.isnat(decode(to_bytes(pd.NaT)))

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save, save_file
 from safetensors.torch import save_file as save_torch
 
 import ndshm
+from ndshm._plain_file import publish_file
 from one_shot import file_at, run_node
 
 DTYPES = [
@@ -172,6 +173,7 @@ def test_wrong_arguments_leave_nothing(fresh_name: Callable[..., str]) -> None:
         ((fresh_name(), {"__metadata__": [1]}), {}, "ERR_NDSHM_OUT_OF_RANGE"),
         (("a/b", {}), {}, "ERR_NDSHM_INVALID_NAME"),
         ((fresh_name(), {}), {"metadata": {"a": 1}}, "ERR_NDSHM_INVALID_ARGUMENT"),
+        ((fresh_name(), {}), {"metadata": {"a": "\ud800"}}, "ERR_NDSHM_OUT_OF_RANGE"),
         ((fresh_name(), {}), {"if_exists": "open"}, "ERR_NDSHM_OUT_OF_RANGE"),
     ]:
         with pytest.raises(ndshm.Error) as caught:
@@ -240,4 +242,25 @@ def test_what_the_format_forbids_is_an_error(fresh_name: Callable[..., str], hea
     with pytest.raises(ndshm.Error) as caught:
         ndshm.open_tensors(name)
     assert caught.value.code == "ERR_NDSHM_FORMAT"
+    ndshm.unlink(name)
+
+
+def test_what_was_being_written_can_be_looked_at_after_it_has_failed(fresh_name: Callable[..., str]) -> None:
+    name, views = fresh_name(), []
+
+    def fill(pages: memoryview) -> None:
+        views.append(np.frombuffer(pages, np.uint8))
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        publish_file(name, 4096, fill, "error", False)
+    assert not views[0].any()
+    assert not Path("/dev/shm", name).exists()
+
+
+def test_one_name_where_a_list_of_names_is_wanted(fresh_name: Callable[..., str]) -> None:
+    name = fresh_name()
+    ndshm.put_tensors(name, {"w": [1.0]})
+    with pytest.raises(ndshm.InvalidArgument):
+        ndshm.open_tensors(name, names="w")
     ndshm.unlink(name)

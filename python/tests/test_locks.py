@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import ndshm
-from ndshm import _stop
+from ndshm import _lock, _stop
 from node import Node
 from peer import LIMIT, PeerError
 from python import Python
@@ -224,6 +225,19 @@ def test_closing_in_the_middle_of_a_write_is_dying_there(a):
             assert not hold.abandoned
 
 
+@pytest.mark.parametrize("access", ["write", "read"])
+def test_an_abandoned_array_is_an_error_each_time_until_it_is_repaired(a, access):
+    with ndshm.open(a.name, "r+") as other, pytest.raises(ndshm.Closed), other.write():
+        other.close()
+    for _ in range(3):
+        with pytest.raises(ndshm.Abandoned), getattr(a, access)():
+            pass
+    with a.write(on_abandoned="repair"):
+        pass
+    with getattr(a, access)() as hold:
+        assert not hold.abandoned
+
+
 def test_releasing_what_is_not_held(a):
     hold = a.write()
     for leave in (lambda: hold.__exit__(None, None, None), lambda: a.read().__exit__(None, None, None)):
@@ -267,6 +281,93 @@ def test_ctrl_c_ends_a_wait(a):
             assert other.run("with kept['a'].write(timeout=10): return True")
 
 
+@pytest.mark.parametrize("access", ["write", "read"])
+def test_ctrl_c_just_when_the_lock_was_to_be_had_leaves_it_free(a, access, monkeypatch):
+    with ndshm.open(a.name, "r+") as other:
+        holding = other.write()
+        in_thread(holding.__enter__).result(LIMIT)
+        enter = getattr(_lock.lib, f"ndshm_lock_enter_{access}")
+
+        def enter_and_be_interrupted(*args):
+            holding.__exit__(None, None, None)
+            assert enter(*args) == 1
+            raise KeyboardInterrupt
+
+        monkeypatch.setitem(vars(_lock.lib), f"ndshm_lock_enter_{access}", enter_and_be_interrupted)
+        with pytest.raises(KeyboardInterrupt), getattr(a, access)():
+            pass
+        monkeypatch.undo()
+        assert a.version == 2
+        for array in (other, a):
+            with array.write(timeout=0):
+                pass
+
+
+@pytest.mark.parametrize("access", ["write", "read"])
+def test_ctrl_c_on_the_way_in_or_out_without_contention_leaves_it_free(a, access):
+    lock = a._attachment._lock
+
+    def interrupted(fn):
+        def call(*args):
+            fn(*args)
+            raise KeyboardInterrupt
+
+        return call
+
+    assert a.version == 0  # asks for the lock's words, which are mapped by it
+    for step in (f"_try_{access}", f"_leave_{access}"):
+        undisturbed = getattr(lock, step)
+        setattr(lock, step, interrupted(undisturbed))
+        with pytest.raises(KeyboardInterrupt), getattr(a, access)():
+            pass
+        setattr(lock, step, undisturbed)
+        assert not a._attachment.holding
+        with ndshm.open(a.name, "r+") as other:
+            for array in (other, a):
+                with array.write(timeout=0):
+                    pass
+
+
+def test_a_signals_handler_closes_the_array_that_its_thread_waits_for(a):
+    def interrupt():
+        until(lambda: a._attachment._lock._waits)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: a.close())
+    try:
+        interrupting = in_thread(interrupt)
+        with pytest.raises(ndshm.Closed):
+            a.changed()
+        interrupting.result(LIMIT)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_neighbours_are_looked_through_while_another_thread_opens_arrays(a):
+    enough = threading.Event()
+
+    def open_and_close():
+        while not enough.is_set():
+            arrays = [ndshm.open(a.name) for _ in range(20)]
+            for array in arrays:
+                assert array.version == 0
+            for array in arrays:
+                array.close()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert a.version == 0
+        churning = in_thread(open_and_close)
+        for _ in range(2000):
+            a._attachment._lock._check_neighbours(_stop.caller(), False)
+        enough.set()
+        churning.result(LIMIT)
+    finally:
+        enough.set()
+        sys.setswitchinterval(interval)
+
+
 def is_waiting(array, pid):
     """Whether the peer's words say that it waits (docs/format.md)."""
     control = np.fromfile(f"/dev/shm/{array.name}", np.uint32)[-20480 // 4 :]
@@ -275,6 +376,12 @@ def is_waiting(array, pid):
 
 
 # ---- asyncio ----
+
+
+def test_what_a_snapshots_function_raises_comes_out_even_where_no_future_takes_it(a):
+    with pytest.raises(RuntimeError) as raised:
+        asyncio.run(asyncio.wait_for(a.snapshot_async(lambda _: next(iter([]))), LIMIT))
+    assert isinstance(raised.value.__cause__, StopIteration)
 
 
 def test_async_with_waits_without_blocking_the_loop(a):

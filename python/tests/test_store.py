@@ -388,6 +388,23 @@ def test_list_and_stat_say_what_there_is(store):
     assert [each.mapped for each in store.list()] == [False, False]
 
 
+def test_a_long_list_lets_others_do_something_in_between(store, monkeypatch):
+    monkeypatch.setattr("ndshm.store.store._LISTED_AT_ONCE", 10)
+    refs = [store.put(n) for n in range(25)]
+    heap = store._heap
+    stays, locked = [], heap.locked
+
+    def counted():
+        stays.append(1)
+        if len(stays) == 3:
+            store.delete(refs[-1])
+        return locked()
+
+    monkeypatch.setattr(heap, "locked", counted)
+    assert {each.ref for each in store.list()} == set(refs[:-1])
+    assert len(stays) == 1 + 1 + 3  # one of delete(), one to reclaim
+
+
 def test_after_close_every_call_says_so(fresh_name):
     store = Store.open(fresh_name(), capacity="4MiB")
     ref = store.put(1)

@@ -10,7 +10,7 @@ import pytest
 
 import ndshm
 from ndshm.sync import BarrierTimeout
-from sync_peer import SECONDS, code_of, eventually, in_thread, languages, peer_with
+from sync_peer import SECONDS, code_of, eventually, in_thread, languages, peer_with, waits_in_a_thread
 
 BROKEN = "ERR_NDSHM_BROKEN_BARRIER"
 
@@ -162,6 +162,28 @@ def test_a_cancelled_task_breaks_it(pair):
     assert pair.broken
     pair.reset()
     assert pair.n_waiting == 0
+
+
+def test_a_task_that_is_cancelled_before_it_has_arrived_does_not_arrive(fresh_name):
+    acted = []
+    barrier = barrier_of(fresh_name("barrier"), 1, lambda: acted.append(1))
+    # As if it had been reset while somebody was inside, who leaves when the task is cancelled.
+    barrier._arrived.set_mine(1, barrier._round)
+    barrier.reset()
+
+    async def main():
+        task = asyncio.create_task(barrier.wait_async())
+        await waits_in_a_thread()
+        barrier._arrived.set_mine(0, barrier._round)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(main(), SECONDS))
+    assert acted == []
+    assert barrier.wait(SECONDS) == 0
+    assert acted == [1]
+    barrier.close()
 
 
 @languages

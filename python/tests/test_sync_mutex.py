@@ -79,6 +79,32 @@ def test_a_reentrant_one_is_held_as_often_as_it_was_acquired(fresh_name):
     mutex.close()
 
 
+def in_one_that_ends(function):
+    results = []
+    thread = threading.Thread(target=lambda: results.append((threading.get_ident(), function())))
+    thread.start()
+    thread.join(SECONDS)
+    return results[0]
+
+
+def test_a_thread_does_not_hold_what_one_that_has_ended_held(fresh_name):
+    mutex = ndshm.Mutex(fresh_name("mutex"), reentrant=True, ephemeral=True)
+    condition = ndshm.Condition(fresh_name("condition"), ephemeral=True)
+
+    def acquire_again():
+        with pytest.raises(ndshm.NotOwned):
+            condition.notify()
+        return mutex.acquire(timeout=0)
+
+    number, held = in_one_that_ends(lambda: mutex.acquire() and condition.acquire())
+    assert held
+    # Python mostly gives the number to the very next thread.
+    others = (in_one_that_ends(acquire_again) for _ in range(1000))
+    assert next(held for other, held in others if other == number) is False
+    mutex.close()
+    condition.close()
+
+
 def test_a_task_holds_a_reentrant_one_and_other_tasks_of_its_thread_do_not(fresh_name):
     mutex = ndshm.Mutex(fresh_name("mutex"), reentrant=True, ephemeral=True)
 

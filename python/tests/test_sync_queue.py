@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import struct
 from datetime import datetime, timezone
 
 import numpy as np
@@ -306,6 +307,19 @@ def test_words_that_make_no_sense_are_reported(jobs):
         assert raised.value.code == "ERR_NDSHM_CONTROL_CORRUPT"
         words.store(word, before)
     assert jobs.get() == "a"
+
+
+@pytest.mark.parametrize(
+    "items, words, of_bytes",
+    [(2**24, 3 + 2 * 4, 2**20), (4, 3 + 2 * 4, 2**24), (0, 3, 2**20), (4, 3 + 2 * 4, 0), (-1, 1, 2**20), (4, 9, 2**20)],
+)
+def test_a_size_that_it_has_not_is_reported(jobs, items, words, of_bytes):
+    with open(f"/dev/shm/{jobs.name}", "r+b") as file:
+        file.seek(4096 + 4 * 6)
+        file.write(struct.pack("<IIii", words, 0, items, of_bytes))
+    with pytest.raises(ndshm.Error) as raised:
+        ndshm.Queue(jobs.name)
+    assert raised.value.code == "ERR_NDSHM_CONTROL_CORRUPT"
 
 
 def test_other_options_or_another_kind_are_refused(jobs, fresh_name):

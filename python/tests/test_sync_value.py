@@ -192,6 +192,15 @@ def test_a_closed_one_ends_all_waits(value):
             method()
 
 
+def test_an_int_beyond_all_floats_is_refused(fresh_name):
+    number = ndshm.Value(fresh_name("value"), "float64", ephemeral=True)
+    for method in (number.store, number.add):
+        with pytest.raises(ndshm.Error) as raised:
+            method(10**400)
+        assert raised.value.code == "ERR_NDSHM_OUT_OF_RANGE"
+    number.close()
+
+
 def test_another_dtype_or_kind_is_refused(value, fresh_name):
     for kind in (lambda: ndshm.Value(value.name, "uint32"), lambda: ndshm.Semaphore(value.name)):
         with pytest.raises(ndshm.Error) as raised:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,3 +157,41 @@ def test_nothing_is_left_open(name):
     with pytest.raises(ValueError, match="mode"):
         ndshm.watch(name, "w")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_signals_handler_ends_the_loop_of_its_thread(name):
+    watch = ndshm.watch(name)
+    descriptors = tuple(watch._descriptors)
+
+    def interrupt():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: watch.close())
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            looked = watch._look
+
+            def look():
+                found = looked()
+                if not interrupting:
+                    interrupting.append(pool.submit(interrupt))
+                return found
+
+            interrupting = []
+            watch._look = look
+            assert list(watch) == []
+            interrupting[0].result(LIMIT)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for descriptor in descriptors:
+        with pytest.raises(OSError):
+            os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e9])
+def test_a_timeout_longer_than_what_poll_counts(name, timeout):
+    with ndshm.watch(name) as watch, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(watch.next, timeout)
+        replace(name, [8])
+        with waiting.result(LIMIT) as latest:
+            assert latest.tolist() == [8]

@@ -303,6 +303,17 @@ describe('a queue', () => {
     q.close();
   });
 
+  test('that says to be larger than its segment is an error when it is opened', () => {
+    for (const maxItems of [2 ** 24, 0, 4]) {
+      const q = queue(freshName(), { maxItems: 3, maxBytes: 100 });
+      const hostile = ndshm.open(q.name, { mode: 'r+' });
+      (hostile.data as Int32Array)[8] = maxItems;
+      expect(thrownBy(() => new ndshm.Queue(q.name)).code).toBe('ERR_NDSHM_CONTROL_CORRUPT');
+      hostile.close();
+      q.close();
+    }
+  });
+
   test('whose words were overwritten is an error, never a read outside', () => {
     for (const [word, value] of [
       [0, 1e9],

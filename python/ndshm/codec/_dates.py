@@ -12,6 +12,7 @@ from ._object_format import corrupt
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # Of JavaScript's dates.
 _MAX_MS = 8.64e15
+_MAX_YEARS_FROM_1970 = 280_000
 
 
 def date_of(ms: Any) -> datetime | np.datetime64:
@@ -29,7 +30,8 @@ def date_of(ms: Any) -> datetime | np.datetime64:
 def ms_of(date: datetime | np.datetime64) -> int | float | None:
     """Of a datetime with a time zone, or of numpy's; None = not a time."""
     if isinstance(date, np.datetime64):
-        if np.isnat(date):
+        # Those that JavaScript has not would be too many microseconds, which numpy does not say.
+        if np.isnat(date) or abs(int(date.astype("datetime64[Y]").astype(np.int64))) > _MAX_YEARS_FROM_1970:
             return None
         microseconds = int(date.astype("datetime64[us]").astype(np.int64))
     else:

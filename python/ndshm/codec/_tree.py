@@ -110,6 +110,8 @@ class Tree:
         if isinstance(value, bytearray):
             return ["ArrayBuffer", self._buffer(memoryview(value))]
         if isinstance(value, (datetime, np.datetime64)):
+            if value != value:
+                return ["Date", None]  # NaT: that of pandas is a datetime, too
             if isinstance(value, datetime) and value.utcoffset() is None:
                 raise _refused("is a datetime without a time zone: its astimezone() has this machine's", within, at)
             return ["Date", ms_of(value)]

@@ -120,7 +120,7 @@ class Session:
 
     def leave_to_parent(self) -> None:
         self._lock = threading.Lock()  # another thread of the parent may have held it
-        (error("ERR_NDSHM_STALE_PROXY", "The connection is the parent process's; connect() in this one"))
+        self._end(error("ERR_NDSHM_STALE_PROXY", "The connection is the parent process's; connect() in this one"))
         self._link.leave_to_parent()
 
     # ---- to the manager ----

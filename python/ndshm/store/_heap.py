@@ -92,8 +92,6 @@ class Heap:
         )
         try:
             self._words = self.state.words.memory
-            if len(self._words) != _WORDS:
-                raise self._corrupt()
             self._address = self.state.words.address
             (capacity,) = self.state.parameters
             attachment = self.state.attachment
@@ -335,7 +333,7 @@ class Heap:
         row.set_state(generation, State.LIMBO)  # whoever dies from here on leaves the rest to _rebuild()
         try:
             self._end(row)
-        except BaseException:
+        except (Error, OSError):  # not what interrupts: then locked() ends it
             row.set_state(generation, State.LIVE)
             raise
 

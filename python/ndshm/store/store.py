@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from types import TracebackType
 from typing import Any, Callable, Literal
 
@@ -45,6 +46,8 @@ from .draft import Draft, Elements
 from .object_ref import ObjectRef, check_ref
 
 _MAX_CAPACITY_PAGES = 2**28  # 1 TiB
+# So many objects are looked at in one stay under the lock: others who want it give up after a second.
+_LISTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -501,16 +504,24 @@ class Store:
         return True
 
     def list(self) -> builtins.list[ObjectInfo]:
-        """All objects, in no order."""
+        """All objects, in no order. Those that come or go meanwhile may be among them."""
         heap = self._heap
         heap.check()
         with heap.locked():
             heap.reclaim()
-            return [self._info_of(row) for row in heap.rows.select(*_STATE_NAMES)]
+        rows = heap.rows.select(*_STATE_NAMES)
+        infos: builtins.list[ObjectInfo] = []
+        for some in iter(lambda: tuple(islice(rows, _LISTED_AT_ONCE)), ()):
+            with heap.locked():
+                infos += filter(None, map(self._info_of, some))
+        return infos
 
-    def _info_of(self, row: Row) -> ObjectInfo:
+    def _info_of(self, row: Row) -> ObjectInfo | None:
+        """None if it has become nobody's."""
         word = row.word
-        state = _STATE_NAMES[state_of(word)]
+        state = _STATE_NAMES.get(state_of(word))
+        if state is None:
+            return None
         return ObjectInfo(
             ref=self._ref_of(row, generation_of(word)),
             state=state,

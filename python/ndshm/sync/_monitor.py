@@ -44,14 +44,11 @@ class Monitor(NamedState):
     is left to another one: when the task is cancelled, the step is either done or not begun.
     """
 
-    # For state of more than single words: runs under the lock if its last holder died inside, before anything else.
-    repair: Callable[[], None] | None = None
-
     def transact(self, step: Step[T], timeout: float | None = None, give_up: Callable[[], None] | None = None) -> T:
         """Blocks until `step` is not Blocked, and gives its result.
 
-        `give_up` runs under the lock after the time was up or the wait was interrupted; but before it the step runs
-        once more, whose success then counts if it was the time.
+        `give_up` runs under the lock after the time was up or the wait was interrupted. If it was the time, the step
+        runs once more before, whose success then counts.
         """
         deadline = Deadline(timeout, self.name)
         self.check()
@@ -99,19 +96,6 @@ class Monitor(NamedState):
         result, _ = self._inside(self._enter_at_once(), step)
         return None if isinstance(result, Blocked) else result
 
-    def quietly(self, step: Callable[[], T]) -> T:
-        """Runs `step`, which changes nothing that anybody waits for."""
-        self.check()
-        abandoned = self._enter_at_once()
-        repaired = False
-        try:
-            if abandoned and self.repair is not None:
-                self.repair()
-            repaired = abandoned
-            return step()
-        finally:
-            self.attachment.leave_write(unchanged=not repaired)
-
     def _enter_at_once(self) -> bool:
         """Whether the data was abandoned."""
         entered = self.attachment.enter_write(_IMMEDIATE_SECONDS)
@@ -121,11 +105,8 @@ class Monitor(NamedState):
 
     def _inside(self, abandoned: bool, step: Step[T]) -> tuple[T | Blocked, int]:
         """The step's result; if that is Blocked, also the version left: any other one is a change it has not seen."""
-        changed = False
+        changed = True  # whatever a signal's handler raises in the middle of the step
         try:
-            if abandoned and self.repair is not None:
-                self.repair()
-            changed = True  # whatever a signal's handler raises in the middle of the step
             result = step()
             if not isinstance(result, Blocked):
                 return result, 0
@@ -140,8 +121,10 @@ class Monitor(NamedState):
 
     def _leave(self, step: Step[T], give_up: Callable[[], None] | None, failure: BaseException) -> T:
         if give_up is not None and not self.closed:
-            result = self.attempt(_lastly(step, give_up))
-            if result is not None and isinstance(failure, Timeout):
+            # Not of one that was interrupted: nobody would know of its success, and do what it takes from there.
+            last: Step[T] = step if isinstance(failure, Timeout) else Blocked
+            result = self.attempt(_lastly(last, give_up))
+            if result is not None:
                 return result
         raise failure
 

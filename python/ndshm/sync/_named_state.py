@@ -83,6 +83,7 @@ class NamedState:
             count = _checked_words(name, spec.kind, memory)
             # As they are, whatever the caller said or left open; in the order of the spec.
             self.parameters = _checked_parameters(name, spec, memory)
+            _check_size(name, spec, self.parameters, count, memory)
             self.words = _words_of(self.attachment, count)
             self.bytes = memory[4 * (_HEAD_WORDS + _evenly(count)) :]
         except BaseException:
@@ -202,6 +203,13 @@ def _checked_words(name: str, kind: str, memory: memoryview) -> int:
     if found != kind or 4 * (_HEAD_WORDS + _evenly(count)) > len(memory):
         raise error("ERR_NDSHM_MISMATCH", f"Expected '{name}' to be {kind} but found {json.dumps(found)}")
     return count
+
+
+def _check_size(name: str, spec: StateSpec, parameters: Sequence[int], count: int, memory: memoryview) -> None:
+    """Stores to words look at no bounds: there have to be as many as those who made it had."""
+    words, byte_length = spec.size(*parameters)
+    if count != words or 4 * (_HEAD_WORDS + _evenly(words)) + byte_length > len(memory):
+        raise error("ERR_NDSHM_CONTROL_CORRUPT", f"'{name}' has been overwritten; make it anew")
 
 
 def _checked_parameters(name: str, spec: StateSpec, memory: memoryview) -> tuple[int, ...]:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any, Callable, TypeVar
 
 from .._holds import WriteHold
 from .._lock import PeerId
 from .._options import integer_in
+from .._stop import Identity, caller
 from ..errors import Abandoned, Error, NotOwned, Timeout, wrong_kind
 from ._deadline import Deadline
 from ._exclusive import Exclusive
@@ -56,7 +56,7 @@ class Condition(Exclusive):
         self._waiters = Waiters(self._state)
         # All that follows is changed by whoever has the lock: the thread that has it, or in which the task runs that
         # has.
-        self._thread: int | None = None
+        self._thread: Identity | None = None
         # Who waits has been notified since the lock was taken, and is to be told once it is free.
         self._notified = False
         # What an owner that died inside has left is being repaired: the next release() takes the mark away.
@@ -144,7 +144,7 @@ class Condition(Exclusive):
         self.notify(_EVERYBODY)
 
     def _entered(self, abandoned: bool) -> None:
-        self._thread = threading.get_ident()
+        self._thread = caller()
         self._notified = False
         self._repairing = abandoned
 
@@ -160,8 +160,8 @@ class Condition(Exclusive):
 
     def _check_held(self, what: str) -> None:
         self._state.check()
-        # After a fork the child has the thread's number, and not the lock.
-        if self._thread != threading.get_ident() or not self._attachment.holding:
+        # After a fork the child has the thread, and not the lock.
+        if self._thread != caller() or not self._attachment.holding:
             raise NotOwned(f"{what} needs the lock of the condition '{self.name}'; acquire() it first")
 
 

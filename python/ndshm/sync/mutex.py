@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 from .._options import boolean_option
+from .._stop import Identity, caller
 from ..errors import NotOwned
 from ._exclusive import Exclusive
 from ._named_state import NamedState, StateSpec
 
 # A task, or a thread that runs none.
-_Caller = tuple[int, Any]
+_Caller = tuple[Identity, Any]
 
 
 class Mutex(Exclusive):
@@ -77,7 +77,7 @@ class Mutex(Exclusive):
         super()._let_go(unrepaired)
 
     def _is_held_by_caller(self) -> bool:
-        # After a fork the child has its parent's numbers, and not the lock.
+        # After a fork the child is the caller that its parent was, and has not the lock.
         return self._holder == _caller() and self._attachment.holding
 
 
@@ -86,4 +86,4 @@ def _caller() -> _Caller:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return threading.get_ident(), task
+    return caller(), task

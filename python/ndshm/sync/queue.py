@@ -93,6 +93,9 @@ class Queue(Primitive[Monitor]):
         spec = StateSpec("Queue", _size, parameters)
         super().__init__(Monitor(name, spec, ephemeral=ephemeral, allow_foreign_owner=allow_foreign_owner))
         self._max_items, self._max_bytes = self._state.parameters
+        if min(self._max_items, self._max_bytes) < 1:
+            self.close()
+            raise self._corrupt()
         self._words = self._state.words
         self._puts = TaskLine()  # an item that would fit does not overtake one that does not
         self._gets = TaskLine()

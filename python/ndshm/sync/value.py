@@ -55,6 +55,10 @@ def _float(bits: int, code: str, rounded: Any) -> _DType:
             number = rounded(value)  # where struct refuses what does not fit, this gives an infinity
         except TypeError:
             raise wrong_kind("a number", f"an element of dtype {name}", value) from None
+        except OverflowError:  # an int that no float comes near
+            raise error(
+                "ERR_NDSHM_OUT_OF_RANGE", f"Expected a number that dtype {name} can hold but received {value!r:.40}"
+            ) from None
         return int.from_bytes(bytes(number), "little")
 
     return _DType(
