@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import signal
 import sys
 import threading
@@ -105,7 +106,7 @@ def test_other_processes_keep_us_out_as_they_should(a, make, theirs, ours, meets
             assert isinstance(raised.value, TimeoutError)
             assert 0.05 <= time.monotonic() - began < 5
             waiting = in_thread(lambda: getattr(a, ours)().__enter__())
-            with pytest.raises(TimeoutError):
+            with pytest.raises(concurrent.futures.TimeoutError):
                 waiting.result(0.02)
         else:
             with tried:

@@ -509,6 +509,8 @@ def certificates(tmp_path_factory):
 
 def context_of(folder: Path, with_own: bool = True) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    # From 3.13 on it asks for extensions that these certificates are too simple to have.
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
     if with_own:
         context.load_cert_chain(folder / "client.pem", folder / "client.key")
     return context
