@@ -28,12 +28,12 @@ def check_name(name: object) -> str:
 
 
 def one_of(value: object, choices: Sequence[str], what: str) -> str:
+    if isinstance(value, str) and value in choices:
+        return value
     expected = " or ".join(repr(choice) for choice in choices)
     if not isinstance(value, str):
         raise errors.wrong_kind(expected, what, value)
-    if value not in choices:
-        raise errors.InvalidValue(f"Expected {expected} for {what} but received {value!r}")
-    return value
+    raise errors.InvalidValue(f"Expected {expected} for {what} but received {value!r}")
 
 
 def boolean_option(value: object, what: str) -> bool:

@@ -12,6 +12,8 @@ class Exclusive(Primitive[NamedState]):
     def __init__(self, state: NamedState) -> None:
         super().__init__(state)
         self._attachment = state.attachment
+        # It has no state but what is the lock's own: to make another each time would cost more than to enter.
+        self._plain_hold = self.hold()
 
     def locked(self) -> bool:
         """Whether anybody holds it now, in whichever process. By the time of the answer that may have changed."""
@@ -25,7 +27,10 @@ class Exclusive(Primitive[NamedState]):
         hold(), but without ERR_NDSHM_TIMEOUT.
         """
         try:
-            self.hold(on_abandoned=on_abandoned, timeout=timeout if blocking else 0).__enter__()
+            if blocking and timeout is None and on_abandoned == "error":
+                self._plain_hold.__enter__()
+            else:
+                self.hold(on_abandoned=on_abandoned, timeout=timeout if blocking else 0).__enter__()
         except Timeout:
             return False
         except Deadlock:
