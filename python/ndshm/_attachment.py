@@ -134,7 +134,8 @@ class Attachment:
 
     def _read_id(self) -> str | None:
         control, failure = Control(), Failure()
-        found = lib.ndshm_segment_control(self.segment, self.data_offset, self.nbytes, control, failure)
+        # Keeps the GIL: no other thread closes the descriptor meanwhile.
+        found = fast.ndshm_segment_control(self.segment, self.data_offset, self.nbytes, control, failure)
         return bytes(control.segment_id).hex() if found == 1 else None
 
     @property

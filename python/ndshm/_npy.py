@@ -18,7 +18,8 @@ from ._options import one_of
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 """A header without structured dtypes needs a few hundred bytes; numpy refuses to parse more than this, too."""
-MAX_DIMENSIONS = 64
+# numpy's, which before 2.0 were fewer than the format's.
+MAX_DIMENSIONS = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 _MOST = 2**53 - 1
 """JavaScript's largest whole number: more could not be counted there."""
 
