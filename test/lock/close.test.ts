@@ -34,11 +34,16 @@ describe('close() while calls wait', () => {
         const a = ndshm.open(mine.name as string, { mode: 'r+' });
         await other.hold('write');
         const wait = outcome(a[access](() => 'in'));
-        const later = other.peer.run(({ kept }: PeerContext) => {
-          setImmediate(kept.get('leave') as () => void);
+        await other.peer.run(({ kept }: PeerContext) => {
+          const { data } = kept.get('a') as ndshm.SharedArray<'float64'>;
+          const leaveWhenTold = () => {
+            if (data[0] === 1) (kept.get('leave') as () => void)();
+            else setImmediate(leaveWhenTold);
+          };
+          setImmediate(leaveWhenTold);
         });
-        await later;
-        // This thread does not go round its loop now; the native one enters.
+        // From here on this thread does not go round its loop; the native one enters.
+        (mine as ndshm.SharedArray<'float64'>).data[0] = 1;
         const slot = slotOf(a);
         const isIn = () => (access === 'write' ? words.owner === slot : words.owner < 0 && words.flag(slot) === 1);
         const end = performance.now() + 10_000;
