@@ -448,11 +448,16 @@ async def until_a_thread_waits():
 
 
 def test_a_wait_that_is_cancelled_twice_gives_back_what_it_has_come_to():
-    may_enter, undone = threading.Event(), []
+    has_begun, may_enter, undone = threading.Event(), threading.Event(), []
+
+    def enter():
+        has_begun.set()
+        return may_enter.wait(LIMIT)
 
     async def main():
-        task = asyncio.ensure_future(_stop.in_thread(lambda: may_enter.wait(LIMIT), _stop.Stop(), undone.append))
-        await until_a_thread_waits()
+        task = asyncio.ensure_future(_stop.in_thread(enter, _stop.Stop(), undone.append))
+        while not has_begun.is_set():
+            await asyncio.sleep(0)
         for _ in range(2):  # as asyncio.run() does at its end, to a task that was cancelled just before
             task.cancel()
             await asyncio.sleep(0)

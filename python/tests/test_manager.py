@@ -402,22 +402,30 @@ def test_tasks_call_and_are_cancelled(server):
     asyncio.run(main())
 
 
-def interrupt_once_main_waits():
+def interrupt_once_main_waits(ended: threading.Event):
     """In Condition.wait() of Future.result() of an answer."""
     main = threading.main_thread().ident
     frames = []
     while [frame.f_code.co_name for frame in frames[:3]] != ["wait", "result", "result"]:
         frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[main])]
+    # CPython may fall asleep between a signal and its look for one, as people who press Ctrl-C twice know.
     signal.pthread_kill(main, signal.SIGINT)
+    while not ended.wait(1):
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 def test_ctrl_c_ends_a_wait(manager):
     lock, jobs = manager.lock(), manager.queue()
     lock.acquire()
     for wait in (lock.acquire, jobs.get):
-        with ThreadPoolExecutor() as threads, pytest.raises(KeyboardInterrupt):
-            threads.submit(interrupt_once_main_waits)
-            wait(timeout=LIMIT)
+        ended = threading.Event()
+        with ThreadPoolExecutor() as threads:
+            threads.submit(interrupt_once_main_waits, ended)
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    wait(timeout=LIMIT)
+            finally:
+                ended.set()
     lock.release()
     jobs.put(1)
     assert jobs.get(timeout=LIMIT) == 1
