@@ -127,7 +127,7 @@ class SharedArray(np.ndarray):
         already), ERR_NDSHM_NO_CONTROL, ERR_NDSHM_READ_ONLY, ERR_NDSHM_CLOSED, ERR_NDSHM_CONTROL_CORRUPT.
 
         >>> import ndshm
-        >>> with ndshm.create("h1-counts", 2, "int32", ephemeral=True) as counts:
+        >>> with ndshm.create("demo-counts", 2, "int32", ephemeral=True) as counts:
         ...     with counts.write():
         ...         counts[0] += 1
         ...     int(counts[0]), counts.version
@@ -147,7 +147,7 @@ class SharedArray(np.ndarray):
         (ERR_NDSHM_READ_ONLY): use snapshot().
 
         >>> import ndshm
-        >>> with ndshm.from_array("h1-read", [1, 2], ephemeral=True) as numbers:
+        >>> with ndshm.from_array("demo-read", [1, 2], ephemeral=True) as numbers:
         ...     with numbers.read():
         ...         int(numbers.sum())
         3
@@ -163,7 +163,7 @@ class SharedArray(np.ndarray):
         """As write(), but takes the lock at once, for the `with` block to let it go; None if it is not to be had now.
 
         >>> import ndshm
-        >>> with ndshm.create("h1-try", 2, ephemeral=True) as a:
+        >>> with ndshm.create("demo-try", 2, ephemeral=True) as a:
         ...     hold = a.try_write()
         ...     if hold is not None:
         ...         with hold:
@@ -202,7 +202,7 @@ class SharedArray(np.ndarray):
         Errors: ERR_NDSHM_TIMEOUT, ERR_NDSHM_ABANDONED, ERR_NDSHM_NO_CONTROL, ERR_NDSHM_CLOSED.
 
         >>> import ndshm
-        >>> with ndshm.from_array("h1-pair", [1, 2], ephemeral=True) as pair:
+        >>> with ndshm.from_array("demo-pair", [1, 2], ephemeral=True) as pair:
         ...     pair.snapshot().tolist(), int(pair.snapshot(lambda array: array.sum()))
         ([1, 2], 3)
         """
@@ -229,7 +229,7 @@ class SharedArray(np.ndarray):
         `timeout` in seconds, None: for ever. Errors: ERR_NDSHM_TIMEOUT, ERR_NDSHM_NO_CONTROL, ERR_NDSHM_CLOSED.
 
         >>> import ndshm
-        >>> with ndshm.create("h1-news", 1, ephemeral=True) as news:
+        >>> with ndshm.create("demo-news", 1, ephemeral=True) as news:
         ...     seen = news.version
         ...     with news.write():
         ...         news[0] = 1
@@ -358,7 +358,7 @@ def create(
     Errors: EEXIST, ENOSPC, EMFILE, ERR_NDSHM_INVALID_NAME, ERR_NDSHM_SHAPE, ERR_NDSHM_DTYPE, ERR_NDSHM_MISMATCH.
 
     >>> import ndshm
-    >>> with ndshm.create("h1-prices", (1000, 3), ephemeral=True) as prices:
+    >>> with ndshm.create("demo-prices", (1000, 3), ephemeral=True) as prices:
     ...     prices[7, 2] = 42
     ...     prices.shape, float(prices.sum())
     ((1000, 3), 42.0)
@@ -393,7 +393,7 @@ def from_array(
     mode 'r+'. `order` None keeps Fortran order, and is 'C' otherwise. Blocks while it copies. Errors: as for create().
 
     >>> import ndshm
-    >>> with ndshm.from_array("h1-labels", [[7, 2], [1, 0]], "uint8", ephemeral=True) as labels:
+    >>> with ndshm.from_array("demo-labels", [[7, 2], [1, 0]], "uint8", ephemeral=True) as labels:
     ...     labels.tolist(), labels.dtype.name
     ([[7, 2], [1, 0]], 'uint8')
     """
@@ -439,11 +439,11 @@ def open(name: str, mode: str = "r", allow_foreign_owner: bool = False) -> Share
     ERR_NDSHM_CONTROL_VERSION, ERR_NDSHM_CONTROL_CORRUPT, ERR_NDSHM_PEERS_FULL.
 
     >>> import ndshm
-    >>> ndshm.from_array("h1-open", [1.5, 2.5]).close()
-    >>> with ndshm.open("h1-open") as prices:
+    >>> ndshm.from_array("demo-open", [1.5, 2.5]).close()
+    >>> with ndshm.open("demo-open") as prices:
     ...     float(prices[0])
     1.5
-    >>> ndshm.unlink("h1-open")
+    >>> ndshm.unlink("demo-open")
     """
     if not isinstance(name, str):
         raise errors.wrong_kind("a string", "the segment name", name)
@@ -466,11 +466,11 @@ def open_raw(
 
     >>> import ndshm
     >>> from pathlib import Path
-    >>> _ = Path("/dev/shm", "h1-raw").write_bytes(bytes(16 + 240))
-    >>> with ndshm.open_raw("h1-raw", "float64", (10, 3), byte_offset=16) as raw:
+    >>> _ = Path("/dev/shm", "demo-raw").write_bytes(bytes(16 + 240))
+    >>> with ndshm.open_raw("demo-raw", "float64", (10, 3), byte_offset=16) as raw:
     ...     raw.shape
     (10, 3)
-    >>> ndshm.unlink("h1-raw")
+    >>> ndshm.unlink("demo-raw")
     """
     element = check_dtype(dtype)
     offset = integer_in(byte_offset, 0, 2**53 - 1, "byte_offset")

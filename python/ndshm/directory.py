@@ -75,8 +75,8 @@ def stat(name: str) -> SegmentInfo:
     Errors: ENOENT, EACCES, ERR_NDSHM_INVALID_NAME.
 
     >>> import ndshm
-    >>> with ndshm.create("h1-stat", (2, 3), "float32", ephemeral=True):
-    ...     info = ndshm.stat("h1-stat")
+    >>> with ndshm.create("demo-stat", (2, 3), "float32", ephemeral=True):
+    ...     info = ndshm.stat("demo-stat")
     >>> info.kind, info.dtype, info.shape, len(info.peers)
     ('array', 'float32', (2, 3), 1)
     """
@@ -87,8 +87,8 @@ def list(foreign: bool = False) -> builtins.list[SegmentInfo]:
     """All arrays in /dev/shm, by name; with `foreign`, everything. Reaps what crashes have left before it looks.
 
     >>> import ndshm
-    >>> with ndshm.create("h1-list", 3, ephemeral=True):
-    ...     "h1-list" in [info.name for info in ndshm.list()]
+    >>> with ndshm.create("demo-list", 3, ephemeral=True):
+    ...     "demo-list" in [info.name for info in ndshm.list()]
     True
     """
     boolean_option(foreign, "foreign")
@@ -110,8 +110,8 @@ def unlink(name: str) -> None:
     Errors: ENOENT, EACCES, EPERM.
 
     >>> import ndshm
-    >>> ndshm.create("h1-unlink", 3).close()
-    >>> ndshm.unlink("h1-unlink")
+    >>> ndshm.create("demo-unlink", 3).close()
+    >>> ndshm.unlink("demo-unlink")
     """
     failure = Failure()
     if lib.ndshm_unlink(check_name(name).encode(), failure) < 0:
@@ -124,7 +124,7 @@ def gc() -> builtins.list[str]:
     Returns the names removed. Never touches a segment with a living peer, or one that is not ephemeral.
 
     >>> import ndshm
-    >>> "h1-gc" in ndshm.gc()
+    >>> "demo-gc" in ndshm.gc()
     False
     """
     return [name for name in _names() if reap(name)]

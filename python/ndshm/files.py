@@ -28,7 +28,7 @@ def load(
     >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(Path(folder, "digits.npy"), [3, 1, 4])
-    ...     with ndshm.load("h1-digits", Path(folder, "digits.npy"), ephemeral=True) as digits:
+    ...     with ndshm.load("demo-digits", Path(folder, "digits.npy"), ephemeral=True) as digits:
     ...         digits.tolist()
     [3, 1, 4]
     """
@@ -69,8 +69,8 @@ def save(source: str | np.ndarray, path: str | os.PathLike[str]) -> None:
 
     >>> import ndshm, tempfile
     >>> from pathlib import Path
-    >>> with tempfile.TemporaryDirectory() as folder, ndshm.from_array("h1-save", [3, 1, 4], ephemeral=True):
-    ...     ndshm.save("h1-save", Path(folder, "digits.npy"))
+    >>> with tempfile.TemporaryDirectory() as folder, ndshm.from_array("demo-save", [3, 1, 4], ephemeral=True):
+    ...     ndshm.save("demo-save", Path(folder, "digits.npy"))
     ...     np.load(Path(folder, "digits.npy")).tolist()
     [3, 1, 4]
     """

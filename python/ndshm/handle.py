@@ -26,7 +26,7 @@ def attach(handle: Mapping[str, Any], mode: str = "r", allow_foreign_owner: bool
     Errors: ERR_NDSHM_STALE_HANDLE if the name means another segment by now, ENOENT if none, and those of open().
 
     >>> import json, ndshm
-    >>> with ndshm.from_array("h1-attach", [1, 2, 3], ephemeral=True) as prices:
+    >>> with ndshm.from_array("demo-attach", [1, 2, 3], ephemeral=True) as prices:
     ...     message = json.dumps(prices[1:].handle)
     ...     with ndshm.attach(json.loads(message)) as tail:
     ...         tail.tolist()

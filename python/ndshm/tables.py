@@ -26,8 +26,8 @@ def put_table(name: str, table: object, *, if_exists: str = "error", allow_forei
     ERR_NDSHM_UNSUPPORTED if ``pyarrow`` is not installed.
 
     >>> import ndshm
-    >>> ndshm.put_table("h5-put-table", {"price": [1.5, 2.5], "n": [7, 8]})
-    >>> ndshm.unlink("h5-put-table")
+    >>> ndshm.put_table("demo-put-table", {"price": [1.5, 2.5], "n": [7, 8]})
+    >>> ndshm.unlink("demo-put-table")
     """
     pa = _pyarrow()
     check_naming(name, if_exists, allow_foreign_owner)
@@ -64,10 +64,10 @@ def open_table(name: str, *, allow_foreign_owner: bool = False) -> pyarrow.Table
     installed.
 
     >>> import ndshm
-    >>> ndshm.put_table("h5-open-table", {"price": [1.5, 2.5]})
-    >>> ndshm.open_table("h5-open-table").column("price").to_pylist()
+    >>> ndshm.put_table("demo-open-table", {"price": [1.5, 2.5]})
+    >>> ndshm.open_table("demo-open-table").column("price").to_pylist()
     [1.5, 2.5]
-    >>> ndshm.unlink("h5-open-table")
+    >>> ndshm.unlink("demo-open-table")
     """
     pa = _pyarrow()
     memory = open_bytes(name, "r", allow_foreign_owner).memory

@@ -34,8 +34,8 @@ def put_tensors(
     for an array of a dtype that the format does not know, complex128 among them.
 
     >>> import ndshm
-    >>> ndshm.put_tensors("h5-put-tensors", {"w": [[1.0, 2.0]], "b": [True]}, metadata={"epoch": "3"})
-    >>> ndshm.unlink("h5-put-tensors")
+    >>> ndshm.put_tensors("demo-put-tensors", {"w": [[1.0, 2.0]], "b": [True]}, metadata={"epoch": "3"})
+    >>> ndshm.unlink("demo-put-tensors")
     """
     check_naming(name, if_exists, allow_foreign_owner)
     if not isinstance(tensors, Mapping):
@@ -97,11 +97,11 @@ def open_tensors(
     a name.
 
     >>> import ndshm
-    >>> ndshm.put_tensors("h5-open-tensors", {"w": [[1.0, 2.0]], "b": [True]})
-    >>> with ndshm.open_tensors("h5-open-tensors") as model:
+    >>> ndshm.put_tensors("demo-open-tensors", {"w": [[1.0, 2.0]], "b": [True]})
+    >>> with ndshm.open_tensors("demo-open-tensors") as model:
     ...     model["w"].sum(), sorted(model)
     (np.float64(3.0), ['b', 'w'])
-    >>> ndshm.unlink("h5-open-tensors")
+    >>> ndshm.unlink("demo-open-tensors")
     """
     if isinstance(names, str):  # would be taken for its characters
         raise errors.wrong_kind("a list of names", "names", names)

@@ -46,14 +46,14 @@ def watch(name: str, mode: str = "r", since: SharedArray | None = None, *, allow
     Errors: those of open(); where the name is missing or incomplete it waits.
 
     >>> import ndshm
-    >>> prices = ndshm.from_array("h1-watch", [1, 2])
-    >>> with ndshm.watch("h1-watch", since=prices) as replacements:
-    ...     ndshm.from_array("h1-watch", [3, 4], if_exists="replace").close()
+    >>> prices = ndshm.from_array("demo-watch", [1, 2])
+    >>> with ndshm.watch("demo-watch", since=prices) as replacements:
+    ...     ndshm.from_array("demo-watch", [3, 4], if_exists="replace").close()
     ...     with next(replacements) as latest:
     ...         latest.tolist()
     [3, 4]
     >>> prices.close()
-    >>> ndshm.unlink("h1-watch")
+    >>> ndshm.unlink("demo-watch")
     """
     return Watch(name, mode, since, allow_foreign_owner=allow_foreign_owner)
 
