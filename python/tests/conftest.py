@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
 import pytest
+
+# Shells start what runs in the background with SIGINT ignored, which Python and its children would keep.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHM = Path("/dev/shm")
 # One session runs all test files; others may run at the same time.
