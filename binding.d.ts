@@ -10,8 +10,8 @@ export interface Failure {
   readonly expected: number;
 }
 
-/** slot, mode, pid, tid, attachedAtMs */
-export type PeerRow = readonly [number, number, number, number, number];
+/** slot, mode, pid, tid, attachedAtMs, generation, readerFlag, waitingFor */
+export type PeerRow = readonly [number, number, number, number, number, number, number, number];
 
 /** `Mode` of native/core/layout.h: 1 = 'r', 2 = 'r+', 3 = 'c'. */
 export type ModeNumber = 1 | 2 | 3;
@@ -172,6 +172,8 @@ export interface Binding {
   readonly faults: Uint32Array;
   unlink(name: string): Failure | undefined;
   reap(name: string): boolean | Failure;
+  /** Whether reap() would remove it. */
+  isLeftover(name: string): boolean | Failure;
   /** Ends this process, in the midst of anything, so long after the other end of this socket is closed. */
   endWithParent(socket: number, store: string | null, graceMs: number): Failure | undefined;
   /** For loops that wait: whoever else is to run on this processor does. Less than 1 µs if nobody is. */

@@ -9,6 +9,7 @@ export type {
   Failure,
   Lock,
   ModeNumber,
+  PeerRow,
   Reservoir,
   Segment,
 } from '../binding';

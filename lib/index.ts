@@ -11,7 +11,7 @@ export {
   type IfExists,
   type PublishOptions,
 } from './array/create';
-export { gc, type ListOptions, list, type PeerInfo, type SegmentInfo, stat, unlink } from './array/directory';
+export { type GcOptions, gc, type ListOptions, list, type SegmentInfo, stat, unlink } from './array/directory';
 export {
   type Complex,
   type Data,
@@ -26,6 +26,7 @@ export { type ForkOptions, fork, inherited } from './array/fork';
 export { type ArrayHandle, type AttachOptions, attach } from './array/handle';
 export type { Nested } from './array/nested';
 export { type OpenOptions, type OpenRawOptions, open, openRaw } from './array/open';
+export type { LockState, PeerInfo } from './array/peers';
 export type { Order, SliceItem } from './array/shape';
 export { type ChangedOptions, SharedArray } from './array/shared-array';
 export { type WatchOptions, watch } from './array/watch';
@@ -102,6 +103,7 @@ export {
 export { Barrier, type BarrierOptions } from './sync/barrier';
 export { Condition } from './sync/condition';
 export { Event } from './sync/event';
+export { inspect, type PrimitiveInfo, type PrimitiveKind } from './sync/inspect';
 export {
   type Lock,
   type LockInfo,
@@ -116,4 +118,5 @@ export type { NamedOptions } from './sync/named-state';
 export { Queue, type QueueOptions } from './sync/queue';
 export { RWLock } from './sync/rw-lock';
 export { Semaphore, type SemaphoreOptions } from './sync/semaphore';
+export type { Claim } from './sync/still';
 export { Value, type ValueDType, type ValueOptions } from './sync/value';

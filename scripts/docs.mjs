@@ -21,7 +21,14 @@ const chapters = [
   ['Passing arrays to other processes', 'array/handle.d.ts', ['attach', 'AttachOptions', 'ArrayHandle']],
   ['Forking', 'array/fork.d.ts', ['fork', 'ForkOptions', 'inherited']],
   ['Replacements', 'array/watch.d.ts', ['watch', 'WatchOptions']],
-  ['What is there', 'array/directory.d.ts', ['list', 'ListOptions', 'stat', 'SegmentInfo', 'PeerInfo', 'unlink', 'gc']],
+  [
+    'What is there',
+    'array/directory.d.ts',
+    ['list', 'ListOptions', 'stat', 'SegmentInfo', 'unlink', 'gc', 'GcOptions'],
+  ],
+  ['Who has it open, and its lock', 'array/peers.d.ts', ['PeerInfo', 'LockState']],
+  ['What a primitive is like', 'sync/inspect.d.ts', ['inspect', 'PrimitiveInfo']],
+  ['What peers have of a primitive', 'sync/still.d.ts', ['Claim']],
   ['Files on disk', 'array/files.d.ts', ['load', 'LoadOptions', 'save', 'SaveOptions']],
   ['Tables', 'interop/tables.d.ts', ['putTable', 'openTable', 'OpenTableOptions', 'SharedTable']],
   [

@@ -1,25 +1,16 @@
-import { readdirSync } from 'node:fs';
-import { binding, type Segment } from '../binding';
+import { lstatSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { binding } from '../binding';
 import { type CodedError, failureError } from '../errors';
-import { booleanOption, checkName, checkOptions, type Mode, modes } from '../options';
+import { booleanOption, checkName, checkOptions } from '../options';
 import type { DType } from './dtype';
 import { kindOfForeign } from './file-kind';
 import type { NpyHeader } from './npy';
+import { type LockState, lockAndPeers, type PeerInfo } from './peers';
 import { checkExtent, headerOf, isOpened, type OpenedFile, openFile } from './segment-file';
 import type { Order } from './shape';
 
 const { layout } = binding;
-
-/** One living attachment of a segment. */
-export interface PeerInfo {
-  /** Null for peers that may not write; they are counted as one. */
-  readonly slot: number | null;
-  readonly mode: Mode;
-  /** As the peer itself sees it: in another pid namespace the number means another process. */
-  readonly pid: number | null;
-  readonly tid: number | null;
-  readonly attachedAt: Date | null;
-}
 
 export interface SegmentInfo {
   readonly name: string;
@@ -46,13 +37,30 @@ export interface SegmentInfo {
   /** Random id of the segment; another one after each replacement. */
   readonly id: string | null;
   readonly peers: readonly PeerInfo[];
+  /** Null for what has no lock: files that are not of ndshm's making. */
+  readonly lock: LockState | null;
+  /** The segment that this one belongs to and is removed with, as a store's pages are; by name. */
+  readonly memberOf: string | null;
+  /** Left by a crash: gc() would remove it. */
+  readonly leftover: boolean;
   /** Why the array cannot be opened, if it cannot. */
   readonly problem: { readonly code: string; readonly message: string } | null;
 }
 
 type Description = Pick<
   SegmentInfo,
-  'kind' | 'dtype' | 'shape' | 'order' | 'nbytes' | 'createdAt' | 'ephemeral' | 'id' | 'peers' | 'problem'
+  | 'kind'
+  | 'dtype'
+  | 'shape'
+  | 'order'
+  | 'nbytes'
+  | 'createdAt'
+  | 'ephemeral'
+  | 'id'
+  | 'peers'
+  | 'lock'
+  | 'memberOf'
+  | 'problem'
 >;
 
 const nothing: Description = {
@@ -65,6 +73,8 @@ const nothing: Description = {
   ephemeral: false,
   id: null,
   peers: [],
+  lock: null,
+  memberOf: null,
   problem: null,
 };
 
@@ -87,14 +97,15 @@ function describe(file: OpenedFile, name: string): Description {
     const control = segment.control(dataOffset, dataBytes);
     if (control === undefined) return array;
     if ('status' in control) throw failureError(control, { directory: layout.directory, name });
-    const [flags, createdAtMs, id] = control;
+    const [flags, createdAtMs, id, parentId] = control;
     return {
       ...array,
       kind: 'array',
       createdAt: new Date(createdAtMs),
       ephemeral: (flags & layout.ephemeralFlag) !== 0,
       id,
-      peers: peersOf(segment, dataOffset, dataBytes, name),
+      memberOf: parentId === null ? null : parentOf(name),
+      ...lockAndPeers(segment, dataOffset, dataBytes, name),
     };
   } catch (error) {
     const { code, message } = error as CodedError;
@@ -102,17 +113,8 @@ function describe(file: OpenedFile, name: string): Description {
   }
 }
 
-function peersOf(segment: Segment, dataOffset: number, dataBytes: number, name: string): PeerInfo[] {
-  const rows = segment.peers(dataOffset, dataBytes);
-  if (!Array.isArray(rows)) throw failureError(rows, { directory: layout.directory, name });
-  return rows.map(([slot, mode, pid, tid, attachedAtMs]) => ({
-    slot: slot < layout.peerSlots ? slot : null,
-    mode: modes[mode - 1] ?? 'r',
-    pid: pid === 0 ? null : pid,
-    tid: tid === 0 ? null : tid,
-    attachedAt: attachedAtMs === 0 ? null : new Date(attachedAtMs),
-  }));
-}
+/** A member's name is its parent's and two components more, each with its dot. */
+const parentOf = (name: string): string => name.split('.').slice(0, -2).join('.');
 
 function inspectName(name: string): SegmentInfo {
   const file = openFile(name, false);
@@ -129,9 +131,32 @@ function inspectName(name: string): SegmentInfo {
       uid: facts.owner,
       permissions: facts.permissions,
       modifiedAt: new Date(facts.modifiedAtMs),
+      leftover: isLeftover(name),
     };
   } finally {
     segment.close(null);
+  }
+}
+
+const isLeftover = (name: string): boolean => binding.isLeftover(name) === true;
+
+/** What everybody may know of a file that is not ours to read. */
+function outsideOf(name: string, { code, message }: CodedError): SegmentInfo | undefined {
+  try {
+    const { size, blocks, uid, mode, mtime } = lstatSync(join(layout.directory, name));
+    return {
+      name,
+      ...nothing,
+      fileBytes: size,
+      allocatedBytes: 512 * blocks,
+      uid,
+      permissions: mode & 0o7777,
+      modifiedAt: mtime,
+      leftover: false,
+      problem: { code, message },
+    };
+  } catch {
+    return undefined; // gone since we looked
   }
 }
 
@@ -144,24 +169,27 @@ export function stat(name: string): SegmentInfo {
 }
 
 export interface ListOptions {
-  /** Also what is of kind 'foreign'. Default false. */
+  /** Also what is of kind 'foreign', and what may not be read. Default false. */
   readonly foreign?: boolean;
+  /** Also what crashes have left, which is removed otherwise. Default false. */
+  readonly leftovers?: boolean;
 }
 
 /** All arrays, tables and tensors in /dev/shm, by name. Reaps what crashes have left before it looks. */
 export function list(options?: ListOptions): SegmentInfo[] {
-  const { foreign } = checkOptions(options, ['foreign'], 'list()');
+  const { foreign, leftovers } = checkOptions(options, ['foreign', 'leftovers'], 'list()');
   const all = booleanOption(foreign, 'foreign');
-  gc();
+  if (!booleanOption(leftovers, 'leftovers')) gc();
   const found: SegmentInfo[] = [];
   for (const name of names()) {
-    let info: SegmentInfo;
+    let info: SegmentInfo | undefined;
     try {
       info = inspectName(name);
-    } catch {
-      continue; // gone since we looked, not a regular file, or not ours to read
+    } catch (error) {
+      // Otherwise gone since we looked, or not a regular file any more.
+      if ((error as CodedError).code === 'EACCES') info = outsideOf(name, error as CodedError);
     }
-    if (all || info.kind !== 'foreign') found.push(info);
+    if (info !== undefined && (all || info.kind !== 'foreign')) found.push(info);
   }
   return found;
 }
@@ -172,12 +200,18 @@ function names(): string[] {
   return entries.flatMap((entry) => (entry.isFile() ? [entry.name] : [])).sort();
 }
 
+export interface GcOptions {
+  /** Only say what would be removed. Default false. */
+  readonly dryRun?: boolean;
+}
+
 /**
  * Removes what crashes have left: ephemeral segments without a living peer, and replacements that never got their
  * name. Returns the names removed. Never touches a segment with a living peer, or one that is not ephemeral.
  */
-export function gc(): string[] {
-  return names().filter(reap);
+export function gc(options?: GcOptions): string[] {
+  const { dryRun } = checkOptions(options, ['dryRun'], 'gc()');
+  return names().filter(booleanOption(dryRun, 'dryRun') ? isLeftover : reap);
 }
 
 /** Looks at what may be reaped; what it returns runs if it was. */

@@ -549,6 +549,23 @@ export class Store {
     };
   }
 
+  /**
+   * Takes back now what would be taken back when room is short: objects that a process was making when it died, and deleted
+   * ones that nobody has mapped any more. Returns how many bytes have become free for new objects, of objects with pages of
+   * their own. Does not block.
+   */
+  gc(): number {
+    const heap = this.#heap;
+    heap.check();
+    return heap.state.quietly(() => {
+      const { extents } = heap;
+      const inUse = () => extents.usedPages - extents.warmPages;
+      const before = inUse();
+      heap.reclaim();
+      return (before - inUse()) * pageBytes;
+    });
+  }
+
   /** Lets go of the store; the last process to do so takes all of it away. What get() gave stays. May be called again. */
   close(): void {
     this.#mapped.forgetRecent();

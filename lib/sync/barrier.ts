@@ -5,6 +5,7 @@ import { Ledger } from './ledger';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 
 export interface BarrierOptions extends NamedOptions {
   /** How many have to arrive. Everybody who opens the name says the same. */
@@ -214,4 +215,15 @@ export class Barrier extends Primitive<Monitor> {
       `The barrier '${this.name}' is broken: one who had arrived gave up, died or failed, or it was aborted or reset`,
     );
   }
+}
+
+export function describeBarrier(still: Still): Description {
+  const word = still.words[state] as number;
+  const status = word & 3;
+  const arrived = new Ledger(still, state + 1).holders(word >>> 2);
+  const waiting = status === Status.filling ? arrived.reduce((sum, { count }) => sum + count, 0) : 0;
+  return {
+    facts: { parties: still.parameters[0] as number, waiting, broken: status === Status.broken },
+    claims: arrived.map(({ slot }) => ({ slot, holds: null, waitsFor: 'the other parties' })),
+  };
 }

@@ -12,6 +12,7 @@ import type { Hold, OnAbandonedWrite, WriteOptions, WriteSyncOptions } from '../
 import { checkOptions, integerIn } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 import { Waiters } from './waiters';
 
 const everybody = 2 ** 31 - 1;
@@ -266,4 +267,12 @@ export class Condition extends Primitive {
 
 function checkPredicate(predicate: unknown): void {
   if (typeof predicate !== 'function') throw wrongKind('a function', 'the predicate', predicate);
+}
+
+export function describeCondition(still: Still): Description {
+  const slots = new Waiters(still).slots();
+  return {
+    facts: { waiting: slots.length },
+    claims: slots.map((slot) => ({ slot, holds: null, waitsFor: 'a notification' })),
+  };
 }

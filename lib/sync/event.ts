@@ -2,6 +2,7 @@ import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 
 const flag = 0; // grows by one at every change; odd = set
 
@@ -73,4 +74,8 @@ export class Event extends Primitive {
       return (now & 1) === 1 || now !== start || undefined;
     };
   }
+}
+
+export function describeEvent({ words }: Still): Description {
+  return { facts: { isSet: ((words[flag] as number) & 1) === 1 }, claims: [] };
 }

@@ -9,6 +9,8 @@ const mapWords = peerSlots / 32;
 const entryWords = 3;
 const Entry = { generation: 0, epoch: 1, count: 2 };
 
+type LedgerState = Pick<NamedState, 'words' | 'me' | 'isDead'>;
+
 /**
  * How many of something each peer has: one entry per slot of the peer table. An entry counts for as long as its peer
  * lives; what the dead had is nobody's. A primitive that ends all entries at once does so by counting in another epoch.
@@ -19,10 +21,10 @@ const Entry = { generation: 0, epoch: 1, count: 2 };
 export class Ledger {
   static readonly words = mapWords + entryWords * peerSlots;
 
-  readonly #state: NamedState;
+  readonly #state: LedgerState;
   readonly #base: number;
 
-  constructor(state: NamedState, base: number) {
+  constructor(state: LedgerState, base: number) {
     this.#state = state;
     this.#base = base;
   }
@@ -105,6 +107,13 @@ export class Ledger {
   /** What the living have. Asks the kernel about each. */
   living(epoch = 0): number {
     return this.sum(epoch) - this.#dead(epoch).reduce((sum, { slot }) => sum + this.#load(slot, Entry.count), 0);
+  }
+
+  /** Which slots have how much, of the living. */
+  holders(epoch = 0): { slot: number; count: number }[] {
+    return this.#slots(epoch)
+      .filter((slot) => !this.#state.isDead(this.#peerOf(slot)))
+      .map((slot) => ({ slot, count: this.#load(slot, Entry.count) }));
   }
 
   /** Drops the entries of the dead; whether there were any. */

@@ -1,6 +1,7 @@
 import type { PeerId } from '../lock/changes';
 import type { Monitor } from './monitor';
 import type { StateSpec } from './named-state';
+import type { Description, Still } from './still';
 
 // The requests of the Web Locks API, of all processes, in the words of a monitor. Everything here runs under its lock,
 // isHeld() excepted.
@@ -284,4 +285,16 @@ export class LockTable {
     const length = Math.min(Math.max(this.#word(entry, Word.nameLength), 0), nameBytes);
     return this.#names.subarray(entry * nameBytes, entry * nameBytes + length);
   }
+}
+
+export function describeLockManager(still: Still): Description {
+  const requests = new LockTable(still).list();
+  const held = requests.filter(({ state }) => state === 'held').length;
+  return {
+    facts: { held, pending: requests.length - held },
+    claims: requests.map(({ state, name, mode, peer }) => {
+      const what = `${JSON.stringify(name)} (${mode})`;
+      return { slot: peer.slot, holds: state === 'held' ? what : null, waitsFor: state === 'held' ? null : what };
+    }),
+  };
 }

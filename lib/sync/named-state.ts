@@ -164,13 +164,34 @@ function hasEnded(name: string, { kind, isAlive }: StateSpec, array: SharedArray
   }
 }
 
+/** A primitive's elements, taken apart. `words` ends early where `all` does. */
+export interface Elements {
+  readonly kind: string;
+  readonly parameters: Int32Array;
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+}
+
+export function elementsIn(all: Int32Array): Elements | undefined {
+  if (all.length < headWords) return undefined;
+  const count = all[countAt] as number;
+  const rest = all.subarray(headWords + evenly(count));
+  return {
+    kind: kindIn(all),
+    parameters: all.subarray(parametersAt, headWords),
+    words: all.subarray(headWords, headWords + count),
+    bytes: new Uint8Array(rest.buffer, rest.byteOffset, rest.byteLength),
+  };
+}
+
+const kindIn = (all: Int32Array): string =>
+  Buffer.from(all.buffer, all.byteOffset, 4 * kindWords)
+    .toString('latin1')
+    .replace(/\0+$/, '');
+
 function checkedWords(name: string, kind: string, all: Int32Array): number {
   const isOurs = all instanceof Int32Array && all.length >= headWords;
-  const found = isOurs
-    ? Buffer.from(all.buffer, all.byteOffset, 4 * kindWords)
-        .toString('latin1')
-        .replace(/\0+$/, '')
-    : 'an array';
+  const found = isOurs ? kindIn(all) : 'an array';
   const count = isOurs ? (all[countAt] as number) : 0;
   if (found !== kind || count < 0 || headWords + evenly(count) > all.length) {
     throw stateError('ERR_NDSHM_MISMATCH', `Expected '${name}' to be ${kind} but found ${JSON.stringify(found)}`);

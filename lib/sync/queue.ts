@@ -6,6 +6,7 @@ import { checkOptions, integerIn } from '../options';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 
 export interface QueueOptions extends NamedOptions {
   /** How many items it holds at most, default 4096. If the queue exists: has to be what it was made with, where given. */
@@ -252,4 +253,11 @@ export class Queue<T = unknown> extends Primitive<Monitor> {
   #corrupt(): Error {
     return stateError('ERR_NDSHM_CONTROL_CORRUPT', `The queue '${this.name}' has been overwritten; create it anew`);
   }
+}
+
+export function describeQueue({ words, parameters }: Still): Description {
+  const [maxItems, maxBytes] = parameters as unknown as [number, number];
+  const inside = (words[Word.put] as number) - (words[Word.taken] as number);
+  const items = inside < 0 ? inside + 2 * maxItems : inside;
+  return { facts: { items, maxItems, maxBytes, shutDown: words[Word.shut] === 1 }, claims: [] };
 }

@@ -5,6 +5,7 @@ import { Ledger } from './ledger';
 import { Blocked, Monitor } from './monitor';
 import { type NamedOptions, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 
 export interface SemaphoreOptions extends NamedOptions {
   /** Permits at first, default 1. If the semaphore exists: has to be what it was made with, where given. */
@@ -151,4 +152,16 @@ export class Semaphore extends Primitive<Monitor> {
       : `a semaphore has at most ${most} permits`;
     return rangeError('ERR_NDSHM_OUT_OF_RANGE', `Cannot release ${n} of the semaphore '${this.name}': ${why}`);
   }
+}
+
+export function describeSemaphore(still: Still): Description {
+  const [initial, bounded, undo] = still.parameters as unknown as [number, number, number];
+  const held = new Ledger(still, total + 1);
+  const value = Math.max((still.words[total] as number) - held.living(), 0);
+  return {
+    facts: { value, initial, bounded: bounded === 1, undo: undo === 1 },
+    claims: held
+      .holders()
+      .map(({ slot, count }) => ({ slot, holds: count === 1 ? '1 permit' : `${count} permits`, waitsFor: null })),
+  };
 }

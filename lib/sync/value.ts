@@ -4,6 +4,7 @@ import { type SyncWaitOptions, syncWaitKeys, type WaitOptions, waitKeys } from '
 import { checkOptions } from '../options';
 import { type NamedOptions, NamedState, namedKeys } from './named-state';
 import { Primitive } from './primitive';
+import type { Description, Still } from './still';
 
 /** The dtypes that one atomic access can hold. */
 export type ValueDType = Exclude<DType, 'float16' | 'complex64' | 'complex128'>;
@@ -200,4 +201,12 @@ export class Value<D extends ValueDType = 'int32'> extends Primitive {
   #without(change: string): Error {
     return typeError('ERR_NDSHM_DTYPE', `A Value of dtype ${this.dtype} has no ${change}()`);
   }
+}
+
+export function describeValue({ words, parameters }: Still): Description {
+  const dtype = valueDTypes[parameters[0] as number];
+  if (dtype === undefined) return { facts: { dtype: null, value: null }, claims: [] };
+  const spec = specOf(dtype);
+  const value = spec.read(spec.over(words.buffer, words.byteOffset, 1), 0) as number | bigint | boolean;
+  return { facts: { dtype, value: typeof value === 'bigint' ? String(value) : value }, claims: [] };
 }

@@ -26,9 +26,9 @@ interface Waiter {
 export class Waiters {
   static readonly words = Table.entries + entryWords * most;
 
-  readonly #state: NamedState;
+  readonly #state: Pick<NamedState, 'name' | 'words' | 'me' | 'isDead'>;
 
-  constructor(state: NamedState) {
+  constructor(state: Pick<NamedState, 'name' | 'words' | 'me' | 'isDead'>) {
     this.#state = state;
   }
 
@@ -71,6 +71,11 @@ export class Waiters {
       verdicts.set(id, dead);
       return !dead;
     });
+  }
+
+  /** The slots of the living who wait, oldest first. */
+  slots(): number[] {
+    return this.#living(this.#waiting()).map(({ peer }) => peer.slot);
   }
 
   /**

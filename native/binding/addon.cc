@@ -32,6 +32,14 @@ Napi::Value reapByName(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), *reaped);
 }
 
+Napi::Value isLeftoverName(const Napi::CallbackInfo& info) {
+  auto path = ShmPath::of(Name(info[0]).text());
+  if (!path) return toFailure(info.Env(), path.error());
+  auto leftover = isLeftover(*path);
+  if (!leftover) return toFailure(info.Env(), leftover.error());
+  return Napi::Boolean::New(info.Env(), *leftover);
+}
+
 Napi::Value watchParent(const Napi::CallbackInfo& info) {
   const int socket = info[0].As<Napi::Number>().Int32Value();
   const auto graceMs = info[2].As<Napi::Number>().Uint32Value();
@@ -109,6 +117,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("fence", Napi::Function::New<fence>(env, "fence"));
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
   exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
+  exports.Set("isLeftover", Napi::Function::New<isLeftoverName>(env, "isLeftover"));
   exports.Set("endWithParent", Napi::Function::New<watchParent>(env, "endWithParent"));
   exports.Set("yieldProcessor", Napi::Function::New<yieldProcessor>(env, "yieldProcessor"));
   exports.Set("closeDescriptor", Napi::Function::New<closeDescriptor>(env, "closeDescriptor"));

@@ -161,7 +161,7 @@ Napi::Value SegmentObject::control(const Napi::CallbackInfo& info) {
   return values;
 }
 
-// peers(dataOffset, dataBytes) → an array of [slot, mode, pid, tid, attachedAtMs], or a failure.
+// peers(dataOffset, dataBytes) → an array of rows as `PeerRow` in binding.d.ts says, or a failure.
 Napi::Value SegmentObject::peers(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   LivePeer peers[kPeerSlots + 1];
@@ -171,12 +171,15 @@ Napi::Value SegmentObject::peers(const Napi::CallbackInfo& info) {
   Napi::Array list = Napi::Array::New(env, *count);
   for (uint32_t index = 0; index < *count; index++) {
     const LivePeer& peer = peers[index];
-    Napi::Array row = Napi::Array::New(env, 5);
+    Napi::Array row = Napi::Array::New(env, 8);
     row.Set(0U, Napi::Number::New(env, peer.slot));
     row.Set(1U, Napi::Number::New(env, peer.mode));
     row.Set(2U, Napi::Number::New(env, static_cast<double>(peer.pid)));
     row.Set(3U, Napi::Number::New(env, peer.tid));
     row.Set(4U, Napi::Number::New(env, static_cast<double>(peer.attachedAtNs) / 1e6));
+    row.Set(5U, Napi::Number::New(env, peer.generation));
+    row.Set(6U, Napi::Number::New(env, peer.readerFlag));
+    row.Set(7U, Napi::Number::New(env, peer.waitingFor));
     list.Set(index, row);
   }
   return list;

@@ -147,6 +147,9 @@ Result<uint32_t> listPeers(int fd, uint64_t controlOffset, LivePeer* peers) noex
       peer.mode = record.mode;
       peer.pid = record.pid;
       peer.tid = record.tid;
+      peer.generation = record.generation;
+      peer.readerFlag = record.readerFlag;
+      peer.waitingFor = record.waitingFor;
       peer.attachedAtNs = record.attachedAtNs;
     }
   }

@@ -29,6 +29,9 @@ struct LivePeer {
   uint32_t slot = 0;
   uint32_t mode = 0;
   uint32_t tid = 0;
+  uint32_t generation = 0;
+  uint32_t readerFlag = 0;
+  uint32_t waitingFor = 0;
   uint64_t pid = 0;
   uint64_t attachedAtNs = 0;
 };

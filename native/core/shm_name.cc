@@ -177,6 +177,28 @@ Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept {
   return removed;
 }
 
+Result<bool> isLeftover(const ShmPath& path) noexcept {
+  auto opened = openFile(path.text(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!opened) return false;
+  auto facts = factsOf(opened->get());
+  if (!facts) return facts.error();
+  auto reapable = isReapable(opened->get(), *facts, path);
+  if (!reapable) return reapable;
+  if (!*reapable) {
+    // A member goes with its parent.
+    ControlRecord record;
+    auto found = readRecord(opened->get(), *facts, record);
+    if (!found || !*found || !record.isMember()) return false;
+    auto parent = path.parent();
+    if (!parent) return false;
+    auto orphanedSoon = isLeftover(*parent);
+    if (!orphanedSoon || !*orphanedSoon) return orphanedSoon;
+  }
+  auto peer = findLock(opened->get(), kSlotLock, kLockBytes);
+  if (!peer) return peer.error();
+  return !peer->found;
+}
+
 Result<bool> reap(const ShmPath& path) noexcept {
   auto opened = openFile(path.text(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
   if (!opened) return false;

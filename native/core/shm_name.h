@@ -46,5 +46,7 @@ Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept;
 // An orphan is a member whose parent's name is gone or means another segment. The parent's name is the member's without
 // its last two components, each with its dot. A segmentId is never given twice, so who is an orphan once remains one.
 Result<bool> reap(const ShmPath& path) noexcept;
+// Whether reap() would remove it, once it has been through all names in their order. Locks nothing.
+Result<bool> isLeftover(const ShmPath& path) noexcept;
 
 }  // namespace ndshm

@@ -399,6 +399,18 @@ describe('a store', () => {
     await Promise.all(threads.map((thread) => thread.kill()));
   });
 
+  test('is taken back by gc(), which says how many bytes that were, and no more than once', async () => {
+    const store = open();
+    const peer = await peerWith(store.name);
+    await draftIn(peer, mebibyte);
+    expect(store.gc()).toBe(0);
+    await peer.kill();
+    expect(store.gc()).toBeGreaterThanOrEqual(mebibyte);
+    expect(store.gc()).toBe(0);
+    expect(states(store)).toEqual([]);
+    store.close();
+  });
+
   test('opened, used and closed many times leaves no descriptors, mappings or listeners', async () => {
     const peer = await Peer.start({ execArgv: ['--expose-gc'] });
     const cycles = (name: string, count: number) =>
