@@ -2,13 +2,22 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { type OutputOptions, print } from './output';
+
+export function define(command: Command): void {
+  command.action((options: OutputOptions) => {
+    const files = build(join(__dirname, '../..'));
+    print(options, { compiled: files }, () => files.map((file) => `Compiled ${file}`).join('\n'));
+  });
+}
 
 /**
  * Compiles the addon of an installed package, and the library for Python, to where their loaders look first. Needs CMake,
  * a C++17 compiler and make, but no network and no package manager: the headers are dependencies of the package. What is
  * there already stays until the new one is complete. Blocks until done. Throws if a tool is missing or fails.
  */
-export function build(packageRoot: string): void {
+function build(packageRoot: string): string[] {
   const workshop = mkdtempSync(join(tmpdir(), 'ndshm-build-'));
   try {
     run('cmake', [
@@ -19,9 +28,11 @@ export function build(packageRoot: string): void {
       `-DCMAKE_JS_INC=${headerFolders().join(';')}`,
     ]);
     run('cmake', ['--build', workshop]);
-    for (const file of ['ndshm.node', 'libndshm.so']) {
-      install(join(workshop, file), join(packageRoot, 'build/Release', file));
-    }
+    return ['ndshm.node', 'libndshm.so'].map((file) => {
+      const to = join(packageRoot, 'build/Release', file);
+      install(join(workshop, file), to);
+      return to;
+    });
   } finally {
     rmSync(workshop, { recursive: true, force: true });
   }
@@ -34,7 +45,7 @@ function headerFolders(): string[] {
 }
 
 function run(tool: string, args: readonly string[]): void {
-  const { status, signal, error } = spawnSync(tool, args, { stdio: 'inherit' });
+  const { status, signal, error } = spawnSync(tool, args, { stdio: ['ignore', 'inherit', 'inherit'] });
   if (error !== undefined) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw missing
@@ -52,5 +63,4 @@ function install(from: string, to: string): void {
   const beside = `${to}.${process.pid}`;
   copyFileSync(from, beside);
   renameSync(beside, to);
-  process.stdout.write(`Compiled ${to}\n`);
 }

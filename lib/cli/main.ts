@@ -1,69 +1,95 @@
 #!/usr/bin/env node
-// Must not load the addon: `ndshm build` is for those who have none.
+// Must not load the addon: `ndshm build` and `ndshm doctor` are for those who have none. So each command is a module of
+// its own, loaded when it is asked for.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { build } from './build';
+import { Command, CommanderError } from 'commander';
+import { Misuse, reportFailure } from './output';
 
-interface Command {
-  readonly summary: string;
-  /** Throws on failure. */
-  run(packageRoot: string): void;
+interface CommandModule {
+  /** Adds arguments, options and the action; the action may be async. */
+  define(command: Command): void;
 }
 
-const commands: Readonly<Record<string, Command>> = {
-  build: { summary: 'compile the addon from the sources in the package (needs CMake and a C++ compiler)', run: build },
+interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+const commands: Readonly<Record<string, CommandEntry>> = {
+  ls: { summary: 'list what is in shared memory', load: () => import('./ls.js') },
+  stat: { summary: 'show all that is known of one segment', load: () => import('./stat.js') },
+  who: { summary: 'show who has a segment open, and who holds or awaits its lock', load: () => import('./who.js') },
+  top: { summary: 'watch all segments live', load: () => import('./top.js') },
+  print: { summary: 'print an array, or a slice of it', load: () => import('./print.js') },
+  plot: { summary: 'draw an array, or a slice of it', load: () => import('./plot.js') },
+  load: { summary: 'put a file into shared memory as an array', load: () => import('./load.js') },
+  save: { summary: 'write an array to a file', load: () => import('./save.js') },
+  rm: { summary: 'remove segments', load: () => import('./rm.js') },
+  gc: { summary: 'remove what crashes have left', load: () => import('./gc.js') },
+  watch: { summary: 'report each change of a segment', load: () => import('./watch.js') },
+  store: { summary: 'look into object stores', load: () => import('./store.js') },
+  serve: { summary: 'show shared memory in a browser', load: () => import('./serve.js') },
+  doctor: {
+    summary: 'check whether this machine is fit for shared memory, and say what to do',
+    load: () => import('./doctor.js'),
+  },
+  build: {
+    summary: 'compile the addon from the sources in the package (needs CMake and a C++ compiler)',
+    load: () => import('./build.js'),
+  },
+  completion: { summary: 'print what completes these commands in a shell', load: () => import('./completion.js') },
 };
 
-const usage = `Usage: ndshm <command>
+async function programFor(args: readonly string[]): Promise<Command> {
+  const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8')) as { version: string };
+  const program = new Command('ndshm')
+    .description('See and manage the arrays, locks and stores in shared memory.')
+    .version(version, '-v, --version', 'print the version')
+    .helpOption('-h, --help', 'print this')
+    .helpCommand('help [command]', 'print this, or all about one command')
+    .enablePositionalOptions()
+    .showHelpAfterError()
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ndshm: ')) });
+  // Not only the first: 'help ls', and completion is asked about a line with another command in it.
+  const mentioned = new Set(args);
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    const command = program.command(name).description(summary).option('--json', 'print JSON');
+    command.copyInheritedSettings(program);
+    if (mentioned.has(name)) (await load()).define(command);
+  }
+  return program;
+}
 
-Commands:
-${Object.entries(commands)
-  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
-  .join('\n')}
-
-Options:
-  -h, --help     print this
-  -v, --version  print the version
-`;
-
-class UsageError extends Error {}
-
-function parse(args: readonly string[]) {
+async function main(args: readonly string[]): Promise<void> {
+  const program = await programFor(args);
   try {
-    const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } } as const;
-    return parseArgs({ args: [...args], options, allowPositionals: true });
+    if (args.length === 0) program.error('ndshm: expected a command', { exitCode: 2 });
+    await program.parseAsync(args, { from: 'user' });
   } catch (error) {
-    throw new UsageError(messageOf(error)); // an unknown option
+    // Commander has said what is wrong, or printed what was asked for.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+    else if (error instanceof Misuse) {
+      const misused = program.commands.find((command) => command.name() === args[0]) ?? program;
+      misused.error(`ndshm: ${error.message}`, { exitCode: 2 });
+    } else throw error;
   }
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const args = process.argv.slice(2);
 
-function main(args: readonly string[]): void {
-  const packageRoot = join(__dirname, '../..');
-  const { values, positionals } = parse(args);
-  if (values.help === true) {
-    process.stdout.write(usage);
-    return;
-  }
-  if (values.version === true) {
-    const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string };
-    process.stdout.write(`${version}\n`);
-    return;
-  }
-  const [name, ...surplus] = positionals;
-  if (name === undefined) throw new UsageError('Expected a command');
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (command === undefined) throw new UsageError(`Unknown command '${name}'`);
-  if (surplus.length > 0) throw new UsageError(`Unexpected argument '${surplus[0]}' for ${name}`);
-  command.run(packageRoot);
+// `ndshm ls | head` has read enough; a full disk is a failure.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    reportFailure(error, args.includes('--json'));
+    process.exit(1);
+  });
 }
 
-try {
-  main(process.argv.slice(2));
-} catch (error) {
-  const misused = error instanceof UsageError;
-  process.stderr.write(`ndshm: ${messageOf(error)}\n${misused ? `\n${usage}` : ''}`);
-  process.exitCode = misused ? 2 : 1;
-}
+void main(args).catch((error: unknown) => {
+  if (!(error instanceof CommanderError)) reportFailure(error, args.includes('--json'));
+  process.exitCode = error instanceof CommanderError ? 2 : 1;
+});

@@ -1,30 +1,29 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
+import { LiveNdshm, ndshmWith, program } from '../helpers/cli';
 
-const root = resolve(__dirname, '../..');
-const { bin, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  bin: { ndshm: string };
-  version: string;
-};
+const { version } = JSON.parse(readFileSync(resolve(__dirname, '../../package.json'), 'utf8')) as { version: string };
 
 // Without the addon, as for those who need `ndshm build`: dlopen fails.
-const withoutAddons = ['--no-addons'];
+const ndshm = (...args: string[]) => ndshmWith({ execArgv: ['--no-addons'] }, ...args);
 
-function ndshm(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...withoutAddons, join(root, bin.ndshm), ...args], {
-    encoding: 'utf8',
-  });
-  return { status, stdout, stderr };
-}
+const commands = 'ls stat who top print plot load save rm gc watch store serve doctor build completion'.split(' ');
 
 describe('the command line', () => {
-  test('--help names every command and goes to standard output', () => {
-    const { status, stdout, stderr } = ndshm('--help');
+  test.each(['--help', 'help'])('%s names every command and goes to standard output', (arg) => {
+    const { status, stdout, stderr } = ndshm(arg);
     expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^Usage: ndshm <command>/);
-    expect(stdout).toMatch(/^ {2}build {2}/m);
-    expect(ndshm('build', '--help').stdout).toBe(stdout);
+    expect(stdout).toMatch(/^Usage: ndshm /);
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+  });
+
+  test.each(commands)('%s has --json and help of its own', (command) => {
+    const { status, stdout } = ndshmWith({}, command, '--help');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(new RegExp(`^Usage: ndshm ${command} `));
+    expect(stdout).toContain('--json');
+    expect(ndshmWith({}, 'help', command).stdout).toBe(stdout);
   });
 
   test('--version prints the package’s version', () => {
@@ -32,23 +31,41 @@ describe('the command line', () => {
   });
 
   test.each([
-    [[], 'Expected a command'],
-    [['bild'], "Unknown command 'bild'"],
-    [['toString'], "Unknown command 'toString'"],
-    [['--fast'], "Unknown option '--fast'"],
-    [['build', 'fast'], "Unexpected argument 'fast' for build"],
-  ])('%j is misuse: says so, shows the usage, and exits with 2', (args, message) => {
+    [[], 'expected a command', 'Usage: ndshm [options]'],
+    [['bild'], "unknown command 'bild'\n(Did you mean build?)", 'Usage: ndshm [options]'],
+    [['toString'], "unknown command 'toString'", 'Usage: ndshm [options]'],
+    [['--fast'], "unknown option '--fast'", 'Usage: ndshm [options]'],
+    [['build', 'fast'], "too many arguments for 'build'", 'Usage: ndshm build'],
+  ])('%j is misuse: says so, shows the usage, and exits with 2', (args, message, usage) => {
     const { status, stdout, stderr } = ndshm(...args);
     expect([status, stdout]).toEqual([2, '']);
     expect(stderr).toContain(`ndshm: ${message}`);
-    expect(stderr).toContain('Usage: ndshm <command>');
+    expect(stderr).toContain(usage);
+  });
+
+  test('what needs the addon says how to get it, and exits with 1', () => {
+    const { status, stdout, stderr } = ndshm('ls');
+    expect([status, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^ndshm: No compiled addon of ndshm loads on .*npx ndshm build/);
+    expect(JSON.parse(ndshm('ls', '--json').stderr)).toMatchObject({ error: { code: 'ERR_NDSHM_NO_BINARY' } });
+  });
+
+  test('who reads no further ends it without a word', async () => {
+    const live = new LiveNdshm(['top', '--interval', '0.05']);
+    await live.line();
+    live.process.stdout.destroy();
+    expect([await live.end(), live.stderr]).toEqual([{ code: 0, signal: null }, '']);
+  });
+
+  test('output that cannot be written is a failure', () => {
+    const { status, stderr } = spawnSync('sh', ['-c', '"$0" "$1" ls > /dev/full', process.execPath, program], {
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([1, 'ndshm: ENOSPC: no space left on device, write\n']);
   });
 
   test('build without CMake says what to install, and exits with 1', () => {
-    const { status, stderr } = spawnSync(process.execPath, [join(root, bin.ndshm), 'build'], {
-      encoding: 'utf8',
-      env: { PATH: '/nonexistent' },
-    });
+    const { status, stderr } = ndshmWith({ env: { PATH: '/nonexistent' } }, 'build');
     expect(status).toBe(1);
     expect(stderr).toMatch(/^ndshm: cmake was not found\. .*apt-get install cmake g\+\+ make/);
   });
