@@ -154,8 +154,8 @@ describe('inspect()', () => {
     expect(pretend([...semaphore, 1, 0])).toBeNull();
     expect(pretend([...semaphore, 1, ...Array(20).fill(7)])).toBeNull();
     expect(pretend([...semaphore, -5, ...Array(2000).fill(7)])).toBeNull();
-    const constructor = Array.from(new Int32Array(new Uint8Array(Buffer.from('toString'.padEnd(24, '\0'))).buffer));
-    expect(pretend([...constructor, 1, ...Array(20).fill(7)])).toBeNull();
+    const inherited = Array.from(new Int32Array(new Uint8Array(Buffer.from('toString'.padEnd(24, '\0'))).buffer));
+    expect(pretend([...inherited, 1, ...Array(20).fill(7)])).toBeNull();
     ndshm.unlink(name);
     writeFileSync(shmPath(name), 'hello');
     expect(ndshm.inspect(name)).toBeNull();
