@@ -27,7 +27,8 @@ function pack() {
   const binaries = ['x64', 'arm64'].flatMap((arch) =>
     ['ndshm.node', 'libndshm.so'].map((file) => `prebuilds/linux-${arch}/${file}`),
   );
-  for (const needed of [...binaries, 'LICENSE']) assert(paths.includes(needed), `the package lacks ${needed}`);
+  for (const needed of [...binaries, 'LICENSE', 'web/index.html'])
+    assert(paths.includes(needed), `the package lacks ${needed}`);
   assert(
     !paths.some((path) => /^(build|test|node_modules|scripts)\b/.test(path)),
     'the package has what it should not',
@@ -76,6 +77,30 @@ function tryPythons() {
   assert.equal(failed, 0, `${failed} runs failed`);
 }
 
+/** From the installed package, with no more than it has brought along. */
+function tryCommandLine(all) {
+  const name = `ndshm-smoke-${process.pid}-cli`;
+  const tried = [];
+  for (const { label, command } of all.filter(({ label }) => /^Node \d/.test(label))) {
+    const [node, ...options] = command;
+    const ndshm = (...args) =>
+      execFileSync(node, [...options, join(installed, 'dist/cli/main.js'), ...args], { cwd: app, encoding: 'utf8' });
+    writeFileSync(join(app, 'points.csv'), '1,2\n3,4\n');
+    ndshm('load', 'points.csv', name);
+    try {
+      assert.deepEqual(JSON.parse(ndshm('print', name, '1', '--json')).values, [3, 4]);
+      assert.equal(JSON.parse(ndshm('ls', '--json', name))[0].name, name);
+      ndshm('plot', name, '--png', 'points.png');
+      assert.equal(readFileSync(join(app, 'points.png')).toString('latin1', 1, 4), 'PNG');
+    } finally {
+      ndshm('rm', name);
+    }
+    tried.push(label);
+  }
+  assert(tried.length > 0);
+  console.log(`\nThe command line on ${tried.join(', ')}: OK`);
+}
+
 /** No Python for musl is to be had; Bun can call a C library. */
 function tryLibraryOnMusl(all) {
   const bun = all.find(({ label }) => label === 'Bun for musl');
@@ -118,6 +143,7 @@ try {
   tryRuntimes(all);
   tryPythons();
   tryLibraryOnMusl(all);
+  tryCommandLine(all);
   checkTypes();
   withoutPrebuild();
 } finally {
