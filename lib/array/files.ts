@@ -1,5 +1,16 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, unlinkSync, writeSync } from 'node:fs';
-import { stateError, wrongKind } from '../errors';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { stateError, typeError, wrongKind } from '../errors';
 import { checkOptions } from '../options';
 import { create, type PublishOptions } from './create';
 import { formatHeader, headerExtent, maxHeaderBytes, type NpyHeader, parseHeader } from './npy';
@@ -77,8 +88,8 @@ export interface SaveOptions {
 
 /**
  * Writes an array, given by name or as it is, to an .npy file on disk. Written beside the target and renamed over it:
- * the file is never half there. Fortran order is kept; views with gaps are written in C order. Blocks while it writes.
- * Errors: the file system's, and those of open().
+ * the file is never half there; links are followed. Fortran order is kept; views with gaps are written in C order. Blocks
+ * while it writes. Errors: the file system's, ERR_NDSHM_INVALID_ARGUMENT for a device or pipe, and those of open().
  */
 export function save(source: string | SharedArray, path: string, options?: SaveOptions): void {
   const { onProgress } = checkOptions(options, ['onProgress'], 'save()');
@@ -100,7 +111,8 @@ export function save(source: string | SharedArray, path: string, options?: SaveO
   const { spec } = SharedArray.attachmentOf(source).spec;
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const header = formatHeader(spec, order, source.shape, 128 * Math.ceil((128 + 20 * source.ndim) / 128));
-  const temporary = `${path}.${process.pid}.tmp`;
+  const target = replaceablePath(path);
+  const temporary = `${target}.${process.pid}.tmp`;
   const fd = openSync(temporary, 'wx');
   try {
     try {
@@ -114,11 +126,19 @@ export function save(source: string | SharedArray, path: string, options?: SaveO
     } finally {
       closeSync(fd);
     }
-    renameSync(temporary, path);
+    renameSync(temporary, target);
   } catch (error) {
     unlinkSync(temporary);
     throw error;
   }
+}
+
+/** Where links lead to. A rename would put a file in the place of /dev/null, too. */
+function replaceablePath(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return path;
+  if (found.isFile() || found.isDirectory()) return realpathSync(path);
+  throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `Expected a regular file for save() but received ${path}`);
 }
 
 function checkProgress(onProgress: unknown): void {

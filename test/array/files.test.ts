@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -84,6 +94,24 @@ describeWithNumpy('files on disk, beside numpy', () => {
       const seen = await numpy.ask<Content & { C: boolean; F: boolean }>({ do: 'load', path: file });
       expect([seen.shape, seen.bytes, seen.C, seen.F]).toEqual([view.shape, bytesOf(view), C, F]);
     }
+    array.close();
+  });
+
+  test('save() writes where a link leads to, and does not put a file in the place of a device or pipe', () => {
+    const array = ndshm.fromArray(freshName(), [1, 2], { ephemeral: true });
+    const [link, pipe] = [`${file}.link`, `${file}.pipe`];
+    ndshm.save(array, file);
+    symlinkSync(file, link);
+    array.set(0, 7);
+    ndshm.save(array, link);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    const loaded = ndshm.load(freshName(), file, { ephemeral: true });
+    expect(loaded.get(0)).toBe(7);
+    execFileSync('mkfifo', [pipe]);
+    expect(thrownBy(() => ndshm.save(array, pipe)).code).toBe('ERR_NDSHM_INVALID_ARGUMENT');
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
+    for (const path of [link, pipe]) rmSync(path);
+    loaded.close();
     array.close();
   });
 
