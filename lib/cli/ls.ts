@@ -1,7 +1,5 @@
-import type { Command } from 'commander';
-import { Option } from 'commander';
-import picomatch from 'picomatch';
-import { matching, statNamed } from './names';
+import { type Command, Option } from 'commander';
+import { isPattern, matching, statNamed } from './names';
 import { none, note, type OutputOptions, print, table } from './output';
 import { ownerInWords } from './owners';
 import { allSegments, kindOf, memoryInWords, type Segment, shapeInWords, stateInWords } from './segments';
@@ -44,7 +42,7 @@ function choose(all: readonly Segment[], patterns: readonly string[]): Segment[]
   const chosen = new Set(
     patterns.flatMap((pattern) => {
       const found = matching(pattern, names);
-      return found.length > 0 || picomatch.scan(pattern).isGlob ? found : [statNamed(pattern).name];
+      return found.length > 0 || isPattern(pattern) ? found : [statNamed(pattern).name];
     }),
   );
   return all.filter(({ name }) => chosen.has(name));

@@ -45,6 +45,9 @@ function nearest(name: string, names: readonly string[]): string[] {
     .map(({ each }) => each);
 }
 
+/** Whether it can fit several names. */
+export const isPattern = (given: string): boolean => picomatch.scan(given).isGlob === true;
+
 /** Those of the names that the shell-like pattern fits: '*', '?', '[a-z]', '{a,b}'. A name always fits itself. */
 export function matching(pattern: string, names: readonly string[]): string[] {
   const wanted = nameOf(pattern);

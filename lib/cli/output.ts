@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from 'node:util';
+import widthOf from 'string-width';
 import { printable } from './words';
 
 /** What every command has. */
@@ -48,19 +48,10 @@ function columnOf(title: string, cells: readonly (string | number)[]): string[] 
   const told = cells.filter((cell) => cell !== none);
   const isNumeric = told.length > 0 && told.every((cell) => typeof cell === 'number');
   const texts = [title, ...cells.map(String)];
-  const widths = texts.map(widthOf);
+  const widths = texts.map((text) => widthOf(text));
   const width = widths.reduce((most, each) => Math.max(most, each), 0);
   return texts.map((text, n) => {
     const space = ' '.repeat(width - (widths[n] as number));
     return isNumeric ? space + text : text + space;
   });
-}
-
-const twoColumns = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}]/u;
-
-/** How many columns of a terminal a text takes; colours take none. */
-function widthOf(text: string): number {
-  if (/^[ -~]*$/.test(text)) return text.length;
-  const characters = Array.from(new Intl.Segmenter().segment(stripVTControlCharacters(text)));
-  return characters.reduce((width, { segment }) => width + (twoColumns.test(segment) ? 2 : 1), 0);
 }

@@ -136,7 +136,7 @@ function* contentChanges(before: Look, now: Look): Generator<Change> {
       yield { event: 'abandoned', facts: { version }, text: 'a writer died inside' };
     }
   } else if (now.modifiedAt.getTime() !== before.modifiedAt.getTime()) {
-    // Nothing tells of what is written through a mapping.
+    // As far as the kernel tells: not what is written through a mapping.
     yield { event: 'written', facts: { modifiedAt: now.modifiedAt }, text: '' };
   }
   const facts = changedFacts(before, now);

@@ -92,9 +92,12 @@ class Terminal {
   #output = '';
   #changed: () => void = () => {};
 
-  constructor(rows: number, columns: number) {
+  constructor(rows: number, columns: number, env: NodeJS.ProcessEnv = {}) {
     const run = `stty rows ${rows} cols ${columns}; echo pid $$; exec '${process.execPath}' '${program}' top --interval 0.1`;
-    this.process = spawn('script', ['-qec', run, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.process = spawn('script', ['-qec', run, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, TERM: 'xterm', ...env },
+    });
     this.#exited = once(this.process, 'close');
     this.process.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#output += text;
@@ -141,6 +144,17 @@ const leave = '\x1b[?7h\x1b[?25h\x1b[?1049l';
     end(terminal, Number(/pid (\d+)/.exec(shown)?.[1]));
     expect((await terminal.end()).endsWith(leave)).toBe(true);
     expect(terminal.process.exitCode).toBe(0);
+  });
+
+  test.each([
+    ['colours', {}, true],
+    ['none with NO_COLOR', { NO_COLOR: '1' }, false],
+  ])('has %s', async (_, env, expected) => {
+    const terminal = new Terminal(24, 80, { FORCE_COLOR: undefined, ...env });
+    const shown = await terminal.shown(/used/);
+    terminal.process.stdin.write('q');
+    await terminal.end();
+    expect(shown.includes('\x1b[1m')).toBe(expected);
   });
 
   test('it ends with its terminal', async () => {
