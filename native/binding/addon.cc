@@ -24,20 +24,14 @@ Napi::Value unlinkByName(const Napi::CallbackInfo& info) {
   return toOutcome(info.Env(), unlinkName(*path));
 }
 
-Napi::Value reapByName(const Napi::CallbackInfo& info) {
+// A question about a name: true, false, or a failure.
+template <Result<bool> (*answer)(const ShmPath&) noexcept>
+Napi::Value askByName(const Napi::CallbackInfo& info) {
   auto path = ShmPath::of(Name(info[0]).text());
   if (!path) return toFailure(info.Env(), path.error());
-  auto reaped = reap(*path);
-  if (!reaped) return toFailure(info.Env(), reaped.error());
-  return Napi::Boolean::New(info.Env(), *reaped);
-}
-
-Napi::Value isLeftoverName(const Napi::CallbackInfo& info) {
-  auto path = ShmPath::of(Name(info[0]).text());
-  if (!path) return toFailure(info.Env(), path.error());
-  auto leftover = isLeftover(*path);
-  if (!leftover) return toFailure(info.Env(), leftover.error());
-  return Napi::Boolean::New(info.Env(), *leftover);
+  auto answered = answer(*path);
+  if (!answered) return toFailure(info.Env(), answered.error());
+  return Napi::Boolean::New(info.Env(), *answered);
 }
 
 Napi::Value watchParent(const Napi::CallbackInfo& info) {
@@ -116,8 +110,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Reservoir", ReservoirObject::define(env));
   exports.Set("fence", Napi::Function::New<fence>(env, "fence"));
   exports.Set("unlink", Napi::Function::New<unlinkByName>(env, "unlink"));
-  exports.Set("reap", Napi::Function::New<reapByName>(env, "reap"));
-  exports.Set("isLeftover", Napi::Function::New<isLeftoverName>(env, "isLeftover"));
+  exports.Set("reap", Napi::Function::New<askByName<reap>>(env, "reap"));
+  exports.Set("isLeftover", Napi::Function::New<askByName<isLeftover>>(env, "isLeftover"));
   exports.Set("endWithParent", Napi::Function::New<watchParent>(env, "endWithParent"));
   exports.Set("yieldProcessor", Napi::Function::New<yieldProcessor>(env, "yieldProcessor"));
   exports.Set("closeDescriptor", Napi::Function::New<closeDescriptor>(env, "closeDescriptor"));
