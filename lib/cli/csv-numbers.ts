@@ -155,9 +155,9 @@ const realPattern = new RegExp(`^[+-]?${real}$`, 'i');
 const complexPattern = new RegExp(`^\\(?(?:([+-]?${real})(?:([+-]${real})j)?|([+-]?${real})j)\\)?$`, 'i');
 
 function numberIn(text: string): number {
-  const special = /^([+-]?)(nan|inf)/i.exec(text);
-  if (special === null) return Number(text);
-  return special[2]?.toLowerCase() === 'nan' ? Number.NaN : Number(`${special[1]}Infinity`);
+  const value = Number(text);
+  if (!Number.isNaN(value) || /nan/i.test(text)) return value;
+  return text.startsWith('-') ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
 }
 
 const parseInteger: Parse = (text) => (realPattern.test(text) ? numberIn(text) : undefined);

@@ -63,8 +63,8 @@ async function plot(name: string, words: readonly string[], options: PlotOptions
   const { png, pixels, tensor, bins } = options;
   const kind = kinds.find((each) => options[each] === true);
   const size = {
-    width: options.width ?? process.stdout.columns ?? 80,
-    height: options.height ?? process.stdout.rows ?? 24,
+    width: options.width ?? (process.stdout.columns || 80),
+    height: options.height ?? (process.stdout.rows || 24),
   };
   const resolution = png === undefined ? resolutionOf(size) : { columns: pixels.width / 2, rows: pixels.height / 2 };
   const label = labelOf(nameOf(name), slice, tensor);

@@ -92,7 +92,7 @@ function openOrExplain(info: SegmentInfo, options: ReadOptions): Opened {
   }
 }
 
-function openNamed({ name, kind }: SegmentInfo, options: ReadOptions): Opened {
+function openNamed({ name, kind, problem }: SegmentInfo, options: ReadOptions): Opened {
   const { tensor, allowForeignOwner = false, dtype, shape, offset } = options;
   if (dtype !== undefined) {
     const rest = { ...(shape === undefined ? {} : { shape }), ...(offset === undefined ? {} : { byteOffset: offset }) };
@@ -106,7 +106,9 @@ function openNamed({ name, kind }: SegmentInfo, options: ReadOptions): Opened {
   if (kind === 'table') {
     throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `'${name}' is an Arrow table, not an array; ndshm print shows it`);
   }
+  if (tensor !== undefined) throw typeError('ERR_NDSHM_INVALID_ARGUMENT', `'${name}' is no file of tensors`);
   if (kind === 'foreign') {
+    if (problem !== null) throw Object.assign(new Error(problem.message), { code: problem.code });
     throw typeError(
       'ERR_NDSHM_HEADER',
       `'${name}' is no array; --dtype (with --shape and --offset) reads it as raw memory`,

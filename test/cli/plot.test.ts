@@ -26,7 +26,7 @@ const escapeCode = String.fromCharCode(27);
 describe('ndshm plot', () => {
   test('draws a line in the terminal, with what it is and its range', () => {
     const name = put([0, 1, 2, 3, 2, 1]);
-    const { status, stdout, stderr } = ndshm('plot', name, '--width', '40', '--height', '10');
+    const { status, stdout, stderr } = ndshm('plot', name, '--width', '40', '--height', '12');
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout.split('\n')).toEqual([
       `${name}  float64 (6,) · 0 … 3`,

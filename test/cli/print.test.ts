@@ -174,6 +174,7 @@ describe('ndshm print', () => {
     const { status, stderr } = ndshm('print', name, '--tensor', 'layer.v');
     expect(status).toBe(1);
     expect(stderr).toContain('it has: layer.w, b');
+    expect(ndshm('print', put([1]), '--tensor', 'w').stderr).toContain('is no file of tensors');
     api.unlink(name);
   });
 
@@ -208,6 +209,8 @@ describe('ndshm print', () => {
 describeAsRoot('ndshm print, as another user', () => {
   test('refuses what belongs to others unless it is told otherwise', () => {
     const name = put([1, 2]);
+    const secret = ndshmWith({ uid: otherUser }, 'print', name);
+    expect([secret.status, secret.stderr]).toEqual([1, expect.stringContaining('EACCES: permission denied')]);
     chmodSync(shmPath(name), 0o644);
     const { status, stderr } = ndshmWith({ uid: otherUser }, 'print', name);
     expect(status).toBe(1);

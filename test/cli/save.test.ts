@@ -111,6 +111,17 @@ describe('ndshm save', () => {
     api.unlink(name);
   });
 
+  test('needs no memory for a copy', () => {
+    writeFileSync(path('little-memory.js'), "require('os').freemem = () => 0;");
+    const options = { execArgv: ['--require', path('little-memory.js')] };
+    const name = put(grid);
+    for (const format of ['csv', 'npy', 'raw']) {
+      expect(ndshmWith(options, 'save', name, path(`little.${format}`), '::-1').stderr).toBe('');
+      expect(ndshm('save', name, path(`much.${format}`), '::-1').stderr).toBe('');
+      expect(readFileSync(path(`little.${format}`))).toEqual(readFileSync(path(`much.${format}`)));
+    }
+  });
+
   test('shows how far it has come with a large array', () => {
     const name = freshName();
     api.create(name, { shape: 2 ** 26, dtype: 'uint8' }).close();

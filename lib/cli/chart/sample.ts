@@ -82,7 +82,8 @@ const mostBins = 10_000;
  * The chart of an array of one or two axes, or a histogram of any. Looks at every element, at those of a histogram twice.
  * Errors: ERR_NDSHM_SHAPE for what cannot be drawn so, ERR_NDSHM_OUT_OF_RANGE for bins.
  */
-export function sample(array: SharedArray, options: SampleOptions): Chart {
+export function sample(array: SharedArray, given: SampleOptions): Chart {
+  const options = { ...given, columns: Math.floor(given.columns), rows: Math.floor(given.rows) };
   const { size, shape, dtype } = array;
   if (size === 0) throw rangeError('ERR_NDSHM_SHAPE', `There is nothing to draw: the shape is ${shapeInWords(shape)}`);
   const part = squeezed(array);
@@ -97,7 +98,7 @@ export function sample(array: SharedArray, options: SampleOptions): Chart {
     ...drawn.notes,
     ...(dtype.startsWith('complex') ? ['complex numbers by their magnitude'] : []),
     ...(nan > 0 ? [`${nan} NaN left out`] : []),
-    ...(infinite > 0 ? [`${infinite} infinite or beyond 1e300 left out`] : []),
+    ...(infinite > 0 ? [`${infinite} infinite or beyond 1e290 left out`] : []),
   ];
   return {
     ...drawn,

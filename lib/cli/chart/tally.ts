@@ -8,8 +8,8 @@ export const numberOf = (element: Element): number =>
       ? Math.hypot(element.re, element.im)
       : Number(element);
 
-/** So that what axes compute stays finite. */
-const largest = 1e300;
+/** So that sums of many stay finite, and what axes compute. */
+const largest = 1e290;
 
 /** Takes part in each look at an element: counts those that cannot be drawn, finds the range of the others. */
 export class Tally {

@@ -15,9 +15,9 @@ export interface TerminalOptions extends Size {
   readonly colorLevel?: number;
 }
 
-// What is beside a drawing: labels and an axis at its left, a title above and an axis below.
+// What is beside a drawing: labels and an axis at its left; a title, a legend, an axis, a scale or notes above and below.
 const besideColumns = 12;
-const besideRows = 4;
+const besideRows = 6;
 const drawingSize = ({ width, height }: Size) => ({
   columns: Math.max(10, width - besideColumns),
   rows: Math.max(4, height - besideRows),
@@ -108,20 +108,24 @@ async function lines(chart: LineChart, size: Size, style: Ansis): Promise<string
 
 const paintOf = (line: number): Paint => palette[line % palette.length] as Paint;
 
-/** Of each column's extremes the one that is farther from where the line comes from: so that no peak is lost. */
+/**
+ * Of each column's extremes the one that is farther from where the line comes from (where it begins: from its mean), so that
+ * no peak is lost.
+ */
 function onePerColumn(points: readonly Point[], perColumn: number): Point[] {
   const drawn: Point[] = [];
-  let column = -1;
-  let from = Number.NaN;
+  const finite = points.flatMap(([, y]) => (Number.isNaN(y) ? [] : [y]));
+  const mean = finite.reduce((sum, y) => sum + y / finite.length, 0);
+  let from = mean;
   for (const [x, y] of points) {
-    const at = Math.floor(x / perColumn);
-    if (at !== column) {
-      from = drawn.at(-1)?.[1] ?? Number.NaN;
-      drawn.push([at, y]);
-    } else if (Math.abs(y - from) > Math.abs((drawn.at(-1)?.[1] as number) - from)) {
-      drawn[drawn.length - 1] = [at, y];
+    const column = Math.floor(x / perColumn);
+    const last = drawn.at(-1);
+    if (last === undefined || last[0] !== column) {
+      from = last === undefined || Number.isNaN(last[1]) ? mean : last[1];
+      drawn.push([column, y]);
+    } else if (Number.isNaN(last[1]) || Math.abs(y - from) > Math.abs(last[1] - from)) {
+      drawn[drawn.length - 1] = [column, y];
     }
-    column = at;
   }
   return drawn;
 }
