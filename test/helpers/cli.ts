@@ -55,7 +55,7 @@ export function ndshm(...args: readonly string[]): Ran {
 export function ndshmWith(options: RunOptions, ...args: readonly string[]): Ran {
   const { status, stdout, stderr, error } = spawnSync(...commandLine(args, options), {
     ...place(options),
-    input: options.input ?? '',
+    input: Buffer.from(options.input ?? ''), // text would be encoded as the output is
     encoding: 'buffer',
     timeout: limitMs,
     killSignal: 'SIGKILL',

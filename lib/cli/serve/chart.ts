@@ -2,7 +2,7 @@ import { rangeError } from '../../errors';
 import { type ChartKind, sample } from '../chart/sample';
 import { svgOf } from '../chart/svg';
 import { readArray } from '../read-array';
-import { parseSlice } from '../slices';
+import { labelOf, parseSlice } from '../slices';
 
 /** From a query: text, as far as it is given. */
 export interface ChartRequest {
@@ -33,17 +33,12 @@ export async function drawChart(name: string, request: ChartRequest): Promise<Dr
   const { value, warning } = await readArray(name, parseSlice(slice), tensor === undefined ? {} : { tensor }, (part) =>
     sample(part, {
       ...(isKind(kind) ? { kind } : {}),
-      label: label(name, tensor, slice),
+      label: labelOf(name, slice, tensor),
       columns: Math.ceil(width / 2),
       rows: Math.ceil(height / 2),
     }),
   );
   return { svg: await svgOf(value, { width, height, dark: dark === 'true' }), warning };
-}
-
-function label(name: string, tensor: string | undefined, slice: string): string {
-  const whole = tensor === undefined ? name : `${name}: ${tensor}`;
-  return slice.trim() === '' ? whole : `${whole}[${slice.trim()}]`;
 }
 
 function pixels(text: string | undefined, otherwise: number): number {
