@@ -1,4 +1,3 @@
-import ansis from 'ansis';
 import type { Command } from 'commander';
 import type { Check } from './doctor/check';
 import { checkLimits } from './doctor/limits';
@@ -7,6 +6,7 @@ import { checkSharedMemory } from './doctor/shared-memory';
 import { checkSystem } from './doctor/system';
 import { checkByTrying } from './doctor/trial';
 import { type OutputOptions, print } from './output';
+import { style } from './style';
 import { printable } from './words';
 
 // Must not load the addon before it is known that there is one.
@@ -24,7 +24,7 @@ export function define(command: Command): void {
   });
 }
 
-const colours = { ok: ansis.green, warn: ansis.yellow, fail: ansis.red };
+const colours = { ok: style.green, warn: style.yellow, fail: style.red };
 const nameWidth = 16;
 const indent = ' '.repeat('warn  '.length + nameWidth);
 

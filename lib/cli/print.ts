@@ -1,4 +1,3 @@
-import ansis from 'ansis';
 import type { Command } from 'commander';
 import { type CodedError, rangeError, typeError } from '../errors';
 import {
@@ -15,6 +14,7 @@ import { none, note, type OutputOptions, print, table } from './output';
 import { addReadOptions, type ReadOptions, readArray } from './read-array';
 import { shapeInWords } from './segments';
 import { addSlice, labelOf, parseSlice } from './slices';
+import { style } from './style';
 import { countInWords, printable } from './words';
 
 interface PrintOptions extends OutputOptions, ReadOptions {
@@ -54,7 +54,7 @@ async function printArray(name: string, slice: string, options: PrintOptions): P
   if (warning !== null) note(`${name}: ${warning}`);
   print(options, { name, dtype, shape, consistent, values }, () => {
     const heading = `${labelOf(name, slice, options.tensor)}  ${dtype} ${shapeInWords(shape)}`;
-    return `${ansis.dim(heading)}\n${text}`;
+    return `${style.dim(heading)}\n${text}`;
   });
 }
 
@@ -91,7 +91,7 @@ function printPrimitive(name: string, { kind, facts }: PrimitiveInfo, slice: str
   refuseSlice(`A ${kind}`, slice);
   print(options, { name, kind, facts }, () => {
     const told = Object.entries(facts).map(([fact, value]) => `${fact} ${String(value)}`);
-    return `${name} is a ${kind}${told.length === 0 ? '' : `: ${told.join(', ')}`}\n${ansis.dim(`(not an array of values; --raw prints its words, ndshm who ${name} shows who uses it)`)}`;
+    return `${name} is a ${kind}${told.length === 0 ? '' : `: ${told.join(', ')}`}\n${style.dim(`(not an array of values; --raw prints its words, ndshm who ${name} shows who uses it)`)}`;
   });
 }
 
@@ -158,7 +158,7 @@ function printTable(name: string, slice: string, options: PrintOptions): void {
     print(options, { name, rows: numRows, columns, first: rows }, () => {
       const head = columns.map(({ name, type }) => printable(`${name}: ${type}`));
       const rest = numRows > rows.length ? `\n… ${countInWords(numRows - rows.length, 'more row')}` : '';
-      return `${ansis.dim(`${name}  ${countInWords(numRows, 'row')}`)}\n${table(
+      return `${style.dim(`${name}  ${countInWords(numRows, 'row')}`)}\n${table(
         head,
         rows.map((row) =>
           row.map((cell) => (typeof cell === 'number' ? cell : cell === null ? none : shortened(String(cell)))),

@@ -1,8 +1,8 @@
 import { statfsSync } from 'node:fs';
-import { red } from 'ansis';
 import { binding } from '../binding';
 import { inspect, type LockState, list, type PrimitiveInfo, type SegmentInfo } from '../index';
 import { none } from './output';
+import { style } from './style';
 import { bytesInWords } from './words';
 
 // What is in shared memory, as the commands show it. Nothing is attached, locked or removed.
@@ -33,7 +33,7 @@ export const kindOf = ({ kind, primitive, problem }: Segment): string =>
 
 /** The state of a lock; that somebody died inside stands out. */
 export function stateInWords(state: LockState['state'] | null): string {
-  return state === 'abandoned' ? red(state) : (state ?? none);
+  return state === 'abandoned' ? style.red(state) : (state ?? none);
 }
 
 /** As numpy writes it: '(3, 4)', '(3,)', '()'. */

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { bold } from 'ansis';
 import type { Command } from 'commander';
 import type { LockState } from '../index';
 import { numberFrom, wholeNumberFrom } from './options';
 import { none, type OutputOptions, print, table } from './output';
 import { Screen } from './screen';
 import { allSegments, kindOf, memory, memoryInWords, type Segment, stateInWords } from './segments';
+import { style } from './style';
 import { bytesInWords, clipped, countInWords, printable } from './words';
 
 interface TopOptions extends OutputOptions {
@@ -93,7 +93,7 @@ class Look {
       row.waiting || none,
     ]);
     const summary = `${countInWords(rows.length, 'segment')}; ${memoryInWords()}`;
-    return [bold(summary), table(head, rows)].filter((part) => part !== '').join('\n');
+    return [style.bold(summary), table(head, rows)].filter((part) => part !== '').join('\n');
   }
 }
 

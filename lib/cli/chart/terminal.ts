@@ -1,5 +1,6 @@
 import { Ansis } from 'ansis';
 import { plot } from 'simple-ascii-chart';
+import { style as usual } from '../style';
 import { rangeOf, shareOf, viridis } from './colors';
 import { shortNumber, tickLabels } from './numbers';
 import type { Chart, HeatmapChart, HistogramChart, LineChart, Point } from './sample';
@@ -11,7 +12,7 @@ export interface Size {
 }
 
 export interface TerminalOptions extends Size {
-  /** As of Ansis: 0 = no colours, 1 = 16, 2 = 256, 3 = all. Default: what standard output can show. */
+  /** As of Ansis: 0 = no colours, 1 = 16, 2 = 256, 3 = all. Default: what somebody looks at can show. */
   readonly colorLevel?: number;
 }
 
@@ -31,7 +32,7 @@ export function resolutionOf(size: Size): { columns: number; rows: number } {
 
 /** A chart in characters, without a newline at its end. */
 export async function textOf(chart: Chart, options: TerminalOptions): Promise<string> {
-  const style = options.colorLevel === undefined ? new Ansis() : new Ansis(options.colorLevel);
+  const style = options.colorLevel === undefined ? usual : new Ansis(options.colorLevel);
   const title = `${style.bold(chart.title)}  ${chart.subtitle}`;
   const drawing = Number.isNaN(chart.low) ? ['No element is a finite number.'] : await draw(chart, options, style);
   const notes = chart.notes.map((note) => style.dim(`(${note})`));
