@@ -8,7 +8,6 @@ import {
   readFileSync,
   renameSync,
   rmdirSync,
-  rmSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -21,7 +20,7 @@ import { describeMember, membership } from '../array/member';
 import { isOpened, openFile } from '../array/segment-file';
 import type { SharedArray } from '../array/shared-array';
 import { binding } from '../binding';
-import { type CodedError, failureError, hasErrno, stateError } from '../errors';
+import { failureError, hasErrno, stateError } from '../errors';
 
 // Objects that were put on disk: a folder for each store, a file for each object. The folder's name says which store of
 // which /dev/shm of which boot, so that whoever comes later knows whether it is still anybody's.
@@ -130,10 +129,10 @@ function readNote(name: string): { readonly path: string; readonly memberOf: str
 function removeFolder(path: string): void {
   if (!folderPattern.test(path.slice(path.lastIndexOf('/') + 1))) return;
   try {
-    for (const file of readdirSync(path)) if (filePattern.test(file)) rmSync(join(path, file));
+    for (const file of readdirSync(path)) if (filePattern.test(file)) removeFile(join(path, file));
     rmdirSync(path);
-  } catch (error) {
-    if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EACCES', 'EPERM'].includes((error as CodedError).code)) throw error;
+  } catch {
+    // Gone, no folder, not ours to remove, or somebody else's things are in it: what cannot be removed is no memory.
   }
 }
 

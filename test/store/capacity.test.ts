@@ -591,6 +591,19 @@ describe('the folder on disk', () => {
     rmSync(join(spillDir, 'notes.txt'));
   });
 
+  test('that somebody has put a folder into stays, and keeps gc() from nothing', async () => {
+    const [name, later] = [freshName('store'), freshName('zzz')];
+    const peer = await Peer.start();
+    await openIn(peer, name, { capacity, spillDir });
+    await peer.call('a', 'create', later, { shape: 1, ephemeral: true });
+    await peer.kill();
+    const [folder] = readdirSync(spillDir) as [string];
+    mkdirSync(join(spillDir, folder, '1.2'));
+    expect(ndshm.gc()).toEqual(expect.arrayContaining([name, later]));
+    expect(readdirSync(join(spillDir, folder))).toEqual(['1.2']);
+    rmSync(join(spillDir, folder), { recursive: true });
+  });
+
   test('goes with unlink(), and what get() gave of it stays', () => {
     const store = openStore({ spillDir });
     const first = putThird(store, 1);
