@@ -45,19 +45,34 @@ export function lockAndPeers(
   name: string,
 ): { lock: LockState; peers: PeerInfo[] } {
   const controlAt = Math.ceil((dataOffset + dataBytes) / layout.pageBytes) * layout.pageBytes;
+  const { owner, version, diedInside } = lockWords(segment, controlAt, name);
+  const rows = livingPeers(segment, dataOffset, dataBytes, name);
+  const peers = rows.map((row) => peerInfo(row, owner));
+  const holder = (access: 'read' | 'write') => peers.some(({ holds }) => holds === access);
+  // A writer that is not among the living may have left properly before we asked who lives.
+  const isAbandoned = () => {
+    if (!diedInside) return false;
+    const now = lockWords(segment, controlAt, name);
+    return now.diedInside && now.version === version;
+  };
+  // Whoever lives and writes after a death is repairing.
+  const state = holder('write') ? 'write' : isAbandoned() ? 'abandoned' : holder('read') ? 'read' : 'free';
+  return { lock: { state, version }, peers };
+}
+
+/** `diedInside`: if the writer does not live. */
+function lockWords(
+  segment: Segment,
+  controlAt: number,
+  name: string,
+): { owner: number; version: number; diedInside: boolean } {
   const page = Buffer.alloc(words.version + 8);
   const count = segment.read(page, controlAt);
   if (typeof count !== 'number') throw failureError(count, { directory: layout.directory, name });
   const writer = page.readUInt32LE(words.writer);
-  const version = Number(page.readBigUInt64LE(words.version));
   const owner = (writer & bits.owner) - 1;
-  const rows = livingPeers(segment, dataOffset, dataBytes, name);
-  const peers = rows.map((row) => peerInfo(row, owner));
-  const holder = (access: 'read' | 'write') => peers.some(({ holds }) => holds === access);
-  const diedInside = (writer & bits.abandoned) !== 0 || (owner >= 0 && version % 2 === 1);
-  // Whoever lives and writes after a death is repairing.
-  const state = holder('write') ? 'write' : diedInside ? 'abandoned' : holder('read') ? 'read' : 'free';
-  return { lock: { state, version }, peers };
+  const version = Number(page.readBigUInt64LE(words.version));
+  return { owner, version, diedInside: (writer & bits.abandoned) !== 0 || (owner >= 0 && version % 2 === 1) };
 }
 
 function peerInfo([slot, mode, pid, tid, attachedAtMs, , readerFlag, waitingFor]: PeerRow, owner: number): PeerInfo {

@@ -1,11 +1,11 @@
 import { readdirSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { binding } from '../binding';
-import type { CodedError } from '../errors';
+import { type CodedError, stateError } from '../errors';
 import { ArrayTable, gc, list, type PrimitiveInfo, type SegmentInfo, Store, stat, unlink } from '../index';
 import { matching, statNamed } from './names';
 import { type FileUser, type Usage, usage } from './processes';
-import { withPrimitive } from './segments';
+import { type Segment, withPrimitive } from './segments';
 import { countInWords, printable } from './words';
 
 // What may be removed, and how: for `rm`, and for the page of `serve`.
@@ -35,20 +35,20 @@ export interface Removed {
  * Removes what is under exactly this name: a store or table with all that belongs to it. Blocks for up to some seconds if
  * a process was stopped inside a store's lock.
  * Errors: ENOENT; EBUSY if somebody uses it (a peer of this process counts, too); EPERM if it is part of something else, as a
- * store's pages, or another user's; EACCES.
+ * store's pages, or another user's; EACCES; ERR_NDSHM_BUSY if the name means another segment by now.
  */
 export function remove(given: string, options: RemoveOptions = {}): Removed {
   const { force = false, dryRun = false, processes = usage() } = options;
   const segment = withPrimitive(statNamed(given));
-  const { name, primitive } = segment;
-  const members = membersOf(name);
+  const { name } = segment;
+  const members = membersOf(segment);
   const all = [segment, ...members];
   refuseMember(segment);
   refuseForeign(segment);
   const users = usersOf(all, processes);
   if (!force) refuseUsed(name, all, users);
   if (!dryRun) {
-    end(name, primitive);
+    end(segment);
     endMembers(members);
   }
   return {
@@ -74,11 +74,12 @@ export function removable(pattern: string): string[] {
   );
 }
 
-function membersOf(name: string): SegmentInfo[] {
+/** Of the same user: anybody can make a file that says it is a member. */
+function membersOf({ name, uid }: SegmentInfo): SegmentInfo[] {
   return readdirSync(directory)
     .filter((each) => each.startsWith(`${name}.`))
     .flatMap((each) => statIfThere(each) ?? [])
-    .filter(({ memberOf }) => memberOf === name);
+    .filter((each) => each.memberOf === name && each.uid === uid);
 }
 
 function statIfThere(name: string): SegmentInfo | undefined {
@@ -128,29 +129,42 @@ function refuseUsed(name: string, segments: readonly SegmentInfo[], users: reado
 
 // ---- how it is removed ----
 
-function end(name: string, primitive: PrimitiveInfo | null): void {
+function end(segment: Segment): void {
+  const { primitive } = segment;
   const hasMembers = primitive?.kind === 'Store' || primitive?.kind === 'ArrayTable';
-  if (!hasMembers || !endForAll(name, primitive)) unlinkName(name);
+  if (hasMembers && endForAll(segment, primitive)) return;
+  refuseSuccessor(segment);
+  unlinkName(segment.name);
+}
+
+/** Nobody has asked who uses what has come under the name since. */
+function refuseSuccessor({ name, id }: SegmentInfo): void {
+  const found = statIfThere(name);
+  if (id === null || found === undefined || found.id === id) return;
+  throw stateError('ERR_NDSHM_BUSY', `'${name}' has just been replaced by another segment; try again`);
 }
 
 /**
  * Tells its processes that it has ended. False if its words are damaged, or their lock is not to be had: then the names
  * alone can be taken away. Should it be gone by now, what this makes is gone at once.
  */
-function endForAll(name: string, { kind, facts }: PrimitiveInfo): boolean {
+function endForAll(segment: SegmentInfo, { kind, facts }: PrimitiveInfo): boolean {
+  const { name } = segment;
   try {
     const whole =
       kind === 'Store'
         ? Store.open(name, { allowForeignOwner: true, capacity: facts['capacityBytes'] as number })
-        : ArrayTable.open(name, { allowForeignOwner: true });
+        : ArrayTable.open(name, { allowForeignOwner: true, ephemeral: true });
     try {
+      // What this has made itself nobody else has.
+      if (stat(name).peers.length > 1) refuseSuccessor(segment);
       whole.unlink();
     } finally {
       whole.close();
     }
     return true;
   } catch (error) {
-    if (['ENOENT', 'EACCES', 'EPERM'].includes((error as CodedError).code)) throw error;
+    if (['ENOENT', 'EACCES', 'EPERM', 'ERR_NDSHM_BUSY'].includes((error as CodedError).code)) throw error;
     return false;
   }
 }

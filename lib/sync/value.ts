@@ -208,5 +208,7 @@ export function describeValue({ words, parameters }: Still): Description {
   if (dtype === undefined) return { facts: { dtype: null, value: null }, claims: [] };
   const spec = specOf(dtype);
   const value = spec.read(spec.over(words.buffer, words.byteOffset, 1), 0) as number | bigint | boolean;
-  return { facts: { dtype, value: typeof value === 'bigint' ? String(value) : value }, claims: [] };
+  // JSON knows neither integers of 64 bits nor NaN and the infinities.
+  const isPlain = typeof value === 'boolean' || Number.isFinite(value);
+  return { facts: { dtype, value: isPlain ? (value as number | boolean) : String(value) }, claims: [] };
 }

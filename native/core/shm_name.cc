@@ -178,7 +178,8 @@ Result<bool> unlinkIfAbandoned(int fd, const ShmPath& path) noexcept {
 }
 
 Result<bool> isLeftover(const ShmPath& path) noexcept {
-  auto opened = openFile(path.text(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  // For writing, as reap() does: what it may not open so it does not remove.
+  auto opened = openFile(path.text(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
   if (!opened) return false;
   auto facts = factsOf(opened->get());
   if (!facts) return facts.error();

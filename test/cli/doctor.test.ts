@@ -271,6 +271,14 @@ describe('Of the limit of memory', () => {
   test('a /dev/shm larger than the memory of the machine is a warning', () => {
     expect(summary(checkOf('memory', { shm: { totalBytes: 32 * gibibyte } }))).toMatch(/^warn: .* may grow to 32 GiB$/);
   });
+
+  test('a /dev/shm without a limit is larger than any memory, and one that is not there is not', () => {
+    const unlimited = { totalBytes: 0, freeBytes: 0 };
+    const files = inGroup('0::/\n', v2('', plenty, 7)) ?? {};
+    expect(summary(checkOf('memory', { shm: unlimited }))).toMatch(/^warn: .* may grow to any size$/);
+    expect(summary(checkOf('memory', { shm: unlimited, files }))).toMatch(/^warn: .* may grow to any size$/);
+    expect(checkOf('memory', { shm: null, files }).status).toBe('ok');
+  });
 });
 
 test('Of limits of the process each is told with what sets it', () => {

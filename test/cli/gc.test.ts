@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ndshm from 'ndshm';
-import { Peer, type PeerContext } from '../helpers/child';
-import { ndshm as cli, ndshmJson } from '../helpers/cli';
+import { describeAsRoot, otherUser, Peer, type PeerContext } from '../helpers/child';
+import { ndshm as cli, ndshmJson, ndshmWith } from '../helpers/cli';
 import { exists, freshName, namesInShm, shmPath } from '../helpers/shm';
 import { describeWithStrace, killingAt } from '../helpers/strace';
 
@@ -169,6 +169,22 @@ test('gc leaves alone what is foreign, plain, or in use', () => {
     expect.arrayContaining([expect.stringMatching(`^(${foreign}|${used})$`)]),
   );
   expect([exists(foreign), exists(used), array.size]).toEqual([true, true, 3]);
+});
+
+describeAsRoot('What its user may only read', () => {
+  test('is not removed, and not said to be by a dry run', async () => {
+    const name = freshName('read-only');
+    const peer = await Peer.start({ uid: otherUser });
+    await peer.call('a', 'create', name, { shape: 3, ephemeral: true });
+    chmodSync(shmPath(name), 0o400);
+    await peer.kill();
+    for (const how of [['--dry-run'], []]) {
+      const { stdout } = ndshmWith({ uid: otherUser }, 'gc', '--json', ...how);
+      expect(JSON.parse(stdout)).toMatchObject({ removed: [] });
+    }
+    expect(exists(name)).toBe(true);
+    rmSync(shmPath(name));
+  });
 });
 
 test('gc takes no arguments', () => {

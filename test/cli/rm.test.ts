@@ -2,6 +2,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  copyFileSync,
   existsSync,
   mkdtempSync,
   openSync,
@@ -51,6 +52,8 @@ async function makeTable(name: string): Promise<void> {
 }
 
 const ok = { status: 0, refused: [] };
+
+const segments = (name: string): string[] => namesInShm().filter((each) => each.startsWith(name));
 
 describe('rm removes', () => {
   test('what is named, and says how much memory it was', () => {
@@ -217,6 +220,47 @@ describe('What is in use', () => {
   });
 });
 
+describe('What has come under the name since rm looked stays', () => {
+  /** Is asked who uses it, as rm is about to remove it. */
+  const meanwhile = (act: () => void) => {
+    let acted = false;
+    const of = () => {
+      if (!acted) act();
+      acted = true;
+      return [];
+    };
+    return { hidden: 0, of };
+  };
+
+  test('an array', () => {
+    const name = make(freshName('replaced'));
+    const processes = meanwhile(() => ndshm.create(name, { shape: 3, ifExists: 'replace' }).close());
+    expect(thrownBy(() => remove(name, { processes }))).toMatchObject({ code: 'ERR_NDSHM_BUSY' });
+    expect(ndshm.stat(name).shape).toEqual([3]);
+    ndshm.unlink(name);
+  });
+
+  test('a store that is in use', () => {
+    const name = freshName('replaced');
+    const stores = [ndshm.Store.open(name, { capacity: '1MiB' })];
+    const processes = meanwhile(() => {
+      stores[0]?.unlink();
+      stores.push(ndshm.Store.open(name, { capacity: '1MiB' }));
+    });
+    expect(thrownBy(() => remove(name, { processes, force: true }))).toMatchObject({ code: 'ERR_NDSHM_BUSY' });
+    stores[1]?.putSync(1); // throws if it has ended
+    for (const store of stores) store.close();
+  });
+
+  test('and nothing stays of a table that rm itself would have made anew', () => {
+    const name = freshName('gone');
+    ndshm.ArrayTable.open(name).close();
+    const processes = meanwhile(() => ndshm.unlink(name));
+    remove(name, { processes });
+    expect(segments(name)).toEqual([]);
+  });
+});
+
 describe('A pattern', () => {
   test('means neither foreign segments nor members; named exactly the foreign goes', async () => {
     const prefix = freshName('pattern');
@@ -261,8 +305,6 @@ test('A foreign name that could harm a terminal is shown without what it would o
 });
 
 describe('A store', () => {
-  const segments = (name: string): string[] => namesInShm().filter((each) => each.startsWith(name));
-
   test('goes with its pages and its folder on disk', async () => {
     const name = freshName('store');
     const peer = await Peer.start();
@@ -402,6 +444,19 @@ describeAsRoot("Other people's segments", () => {
     await peer.kill();
     expect(rm(name)).toMatchObject(ok);
     expect(namesInShm().filter((each) => each.startsWith(name))).toEqual([]);
+  });
+
+  test('are not removed with a table though they say that they belong to it', async () => {
+    const name = freshName('table');
+    await makeTable(name);
+    const member = segments(name).find((each) => ndshm.stat(each).nbytes === 80) as string;
+    const forged = `${name}.forged.0`;
+    copyFileSync(shmPath(member), shmPath(forged));
+    chownSync(shmPath(forged), otherUser, otherUser);
+    expect(ndshm.stat(forged).memberOf).toBe(name);
+    expect(rm(name).removed[0]?.members).not.toContain(forged);
+    expect(segments(name)).toEqual([forged]);
+    rmSync(shmPath(forged));
   });
 
   test('peers in another pid namespace count, though they cannot be seen', () => {

@@ -1,5 +1,7 @@
 import { chmodSync, readdirSync } from 'node:fs';
 import * as ndshm from 'ndshm';
+import { lockAndPeers } from '../../dist/array/peers';
+import { binding } from '../../dist/binding';
 import { describeAsRoot, otherUser, Peer } from '../helpers/child';
 import { eventually } from '../helpers/lock-words';
 import { freshName } from '../helpers/shm';
@@ -38,6 +40,24 @@ describe('the lock of a segment as stat() sees it', () => {
     expect(lockOf(name)).toEqual({ state: 'free', version: 2 });
     a.readSync(() => expect(lockOf(name)).toEqual({ state: 'read', version: 2 }));
     a.close();
+  });
+
+  test('is not abandoned by a writer that was inside at the first look, and had left before the next', () => {
+    const { words } = binding.layout;
+    const looks = [
+      { writer: 1, version: 1n },
+      { writer: 0, version: 2n },
+    ];
+    const segment = {
+      peers: () => [],
+      read(page: Buffer) {
+        const { writer, version } = looks.shift() as (typeof looks)[number];
+        page.writeUInt32LE(writer, words.writer);
+        page.writeBigUInt64LE(version, words.version);
+        return page.length;
+      },
+    };
+    expect(lockAndPeers(segment as never, 0, 0, 'name').lock).toEqual({ state: 'free', version: 1 });
   });
 
   test('tells who reads, who writes, and who waits for which of both', async () => {

@@ -133,6 +133,11 @@ describe('inspect()', () => {
     condition.close();
   });
 
+  test.each([Number.NaN, Number.NEGATIVE_INFINITY])('tells a Value of %p in a way that JSON keeps', (number) => {
+    using value = new ndshm.Value(freshName(), { dtype: 'float64', value: number, ephemeral });
+    expect(ndshm.inspect(value.name)?.facts['value']).toBe(String(number));
+  });
+
   test('reads what a Value and an Event hold now', async () => {
     const name = freshName();
     const value = new ndshm.Value(name, { dtype: 'int64', ephemeral });

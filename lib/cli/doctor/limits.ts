@@ -16,7 +16,7 @@ interface MemoryLimit {
 }
 
 function memory(machine: Machine): Check {
-  const shm = machine.folder('/dev/shm')?.totalBytes ?? 0;
+  const shm = mostShared(machine);
   const group = tightestGroup(machine);
   if (group === undefined) return physicalMemory(machine, shm);
   const { limit, used } = group;
@@ -28,15 +28,23 @@ function memory(machine: Machine): Check {
       'Near the limit the kernel kills processes: raise it, or remove segments (`ndshm ls`)',
     );
   }
-  return shm > limit || shm === 0
+  return shm > limit
     ? warn(
         'memory',
-        `${found}; /dev/shm may grow to ${shm === 0 ? 'any size' : bytesInWords(shm)}`,
+        `${found}; /dev/shm may grow to ${sizeInWords(shm)}`,
         'Shared memory counts: before /dev/shm is full (ENOSPC) the kernel kills a process. Give the container more memory ' +
           '(`docker run --memory`, resources.limits.memory) or a smaller /dev/shm',
       )
     : ok('memory', found);
 }
+
+function mostShared(machine: Machine): number {
+  const folder = machine.folder('/dev/shm');
+  if (folder === null) return 0;
+  return folder.totalBytes === 0 ? Number.POSITIVE_INFINITY : folder.totalBytes;
+}
+
+const sizeInWords = (bytes: number): string => (bytes === Number.POSITIVE_INFINITY ? 'any size' : bytesInWords(bytes));
 
 function physicalMemory(machine: Machine, shm: number): Check {
   const total = 1024 * Number(/^MemTotal:\s*(\d+) kB/m.exec(machine.read('/proc/meminfo') ?? '')?.[1] ?? Number.NaN);
@@ -45,7 +53,7 @@ function physicalMemory(machine: Machine, shm: number): Check {
   return shm > total
     ? warn(
         'memory',
-        `${found}, /dev/shm may grow to ${bytesInWords(shm)}`,
+        `${found}, /dev/shm may grow to ${sizeInWords(shm)}`,
         'Before /dev/shm is full (ENOSPC) the kernel kills a process: `mount -o remount,size=50% /dev/shm`',
       )
     : ok('memory', found);
