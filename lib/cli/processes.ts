@@ -114,8 +114,9 @@ function descriptorsOf(pid: number): string[] {
 
 function fileBehind(link: string): Stats | undefined {
   try {
-    // Not sockets and the like. The path does not tell the file: what was made without a name shows none for ever.
-    return readlinkSync(link).startsWith('/') ? statSync(link) : undefined;
+    // No other files: one on a network that is gone would keep us waiting. Which of them it is the path does not tell:
+    // what was made without a name shows none for ever. (Where it is mounted elsewhere, mappings tell.)
+    return readlinkSync(link).startsWith(directory) ? statSync(link) : undefined;
   } catch {
     return undefined;
   }
