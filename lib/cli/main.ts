@@ -17,28 +17,34 @@ interface CommandEntry {
 }
 
 const commands: Readonly<Record<string, CommandEntry>> = {
-  ls: { summary: 'list what is in shared memory', load: () => import('./ls.js') },
-  stat: { summary: 'show all that is known of one segment', load: () => import('./stat.js') },
-  who: { summary: 'show who has a segment open, and who holds or awaits its lock', load: () => import('./who.js') },
-  top: { summary: 'watch all segments live', load: () => import('./top.js') },
-  print: { summary: 'print an array, or a slice of it', load: () => import('./print.js') },
-  plot: { summary: 'draw an array, or a slice of it', load: () => import('./plot.js') },
-  load: { summary: 'put a file into shared memory as an array', load: () => import('./load.js') },
-  save: { summary: 'write an array to a file', load: () => import('./save.js') },
-  rm: { summary: 'remove segments', load: () => import('./rm.js') },
-  gc: { summary: 'remove what crashes have left', load: () => import('./gc.js') },
-  watch: { summary: 'report each change of a segment', load: () => import('./watch.js') },
-  store: { summary: 'look into object stores', load: () => import('./store.js') },
-  serve: { summary: 'show shared memory in a browser', load: () => import('./serve.js') },
+  ls: { summary: 'list what is in shared memory', load: () => import('./commands/ls.js') },
+  stat: { summary: 'show all that is known of one segment', load: () => import('./commands/stat.js') },
+  who: {
+    summary: 'show who has a segment open, and who holds or awaits its lock',
+    load: () => import('./commands/who.js'),
+  },
+  top: { summary: 'watch all segments live', load: () => import('./commands/top.js') },
+  print: { summary: 'print an array, or a slice of it', load: () => import('./commands/print.js') },
+  plot: { summary: 'draw an array, or a slice of it', load: () => import('./commands/plot.js') },
+  load: { summary: 'put a file into shared memory as an array', load: () => import('./commands/load.js') },
+  save: { summary: 'write an array to a file', load: () => import('./commands/save.js') },
+  rm: { summary: 'remove segments', load: () => import('./commands/rm.js') },
+  gc: { summary: 'remove what crashes have left', load: () => import('./commands/gc.js') },
+  watch: { summary: 'report each change of a segment', load: () => import('./commands/watch.js') },
+  store: { summary: 'look into object stores', load: () => import('./commands/store.js') },
+  serve: { summary: 'show shared memory in a browser', load: () => import('./commands/serve.js') },
   doctor: {
     summary: 'check whether this machine is fit for shared memory, and say what to do',
-    load: () => import('./doctor.js'),
+    load: () => import('./commands/doctor.js'),
   },
   build: {
     summary: 'compile the addon from the sources in the package (needs CMake and a C++ compiler)',
-    load: () => import('./build.js'),
+    load: () => import('./commands/build.js'),
   },
-  completion: { summary: 'print what completes these commands in a shell', load: () => import('./completion.js') },
+  completion: {
+    summary: 'print what completes these commands in a shell',
+    load: () => import('./commands/completion.js'),
+  },
 };
 
 async function programFor(args: readonly string[]): Promise<Command> {

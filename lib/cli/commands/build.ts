@@ -3,11 +3,11 @@ import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { type OutputOptions, print } from './output';
+import { type OutputOptions, print } from '../output';
 
 export function define(command: Command): void {
   command.action((options: OutputOptions) => {
-    const files = build(join(__dirname, '../..'));
+    const files = build(join(__dirname, '../../..'));
     print(options, { compiled: files }, () => files.map((file) => `Compiled ${file}`).join('\n'));
   });
 }

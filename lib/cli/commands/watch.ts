@@ -2,14 +2,14 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { binding } from '../binding';
-import type { CodedError } from '../errors';
-import { type PeerInfo, stat } from '../index';
-import { nameOf } from './names';
-import { wholeNumberFrom } from './options';
-import { note, type OutputOptions, print } from './output';
-import { kindOf, type Segment, shapeInWords, withPrimitive } from './segments';
-import { bytesInWords, countInWords, printable } from './words';
+import { binding } from '../../binding';
+import type { CodedError } from '../../errors';
+import { type PeerInfo, stat } from '../../index';
+import { nameOf } from '../names';
+import { wholeNumberFrom } from '../options';
+import { note, type OutputOptions, print } from '../output';
+import { kindOf, type Segment, shapeInWords, withPrimitive } from '../segments';
+import { bytesInWords, countInWords, printable } from '../words';
 
 interface WatchOptions extends OutputOptions {
   readonly interval: number;

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import { list } from '../index';
-import { statNamed } from './names';
-import { type OutputOptions, print } from './output';
-import { ownerInWords } from './owners';
-import { kindOf, type Segment, shapeInWords, stateInWords, withPrimitive } from './segments';
-import { ageInWords, bytesInWords, countInWords, permissionsInWords, printable } from './words';
+import { list } from '../../index';
+import { statNamed } from '../names';
+import { type OutputOptions, print } from '../output';
+import { ownerInWords } from '../owners';
+import { kindOf, type Segment, shapeInWords, stateInWords, withPrimitive } from '../segments';
+import { ageInWords, bytesInWords, countInWords, permissionsInWords, printable } from '../words';
 
 export function define(command: Command): void {
   command.argument('<name>', 'of a segment').action((name: string, options: OutputOptions) => {

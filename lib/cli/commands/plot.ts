@@ -1,14 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type Chart, type ChartKind, sample } from './chart/sample';
-import { svgOf } from './chart/svg';
-import { resolutionOf, type Size, textOf } from './chart/terminal';
-import { nameOf } from './names';
-import { replaceablePath, replaceFile, stream } from './new-file';
-import { wholeNumberFrom } from './options';
-import { note, type OutputOptions, print } from './output';
-import { withProgress } from './progress';
-import { addReadOptions, type ReadOptions, readArray } from './read-array';
-import { addSlice, labelOf, parseSlice } from './slices';
+import { type Chart, type ChartKind, sample } from '../chart/sample';
+import { svgOf } from '../chart/svg';
+import { resolutionOf, type Size, textOf } from '../chart/terminal';
+import { nameOf } from '../names';
+import { replaceablePath, replaceFile, stream } from '../new-file';
+import { wholeNumberFrom } from '../options';
+import { note, type OutputOptions, print } from '../output';
+import { withProgress } from '../progress';
+import { addReadOptions, type ReadOptions, readArray } from '../read-array';
+import { addSlice, labelOf, parseSlice } from '../slices';
 
 interface PlotOptions extends OutputOptions, ReadOptions, Readonly<Partial<Record<ChartKind, boolean>>> {
   readonly bins?: number;
@@ -95,7 +95,7 @@ const forJson = (chart: Chart): object =>
   chart.kind === 'heatmap' ? { ...chart, values: Array.from(chart.values) } : chart;
 
 async function writePicture(file: string, chart: Chart, { pixels, dark = false }: PlotOptions): Promise<number> {
-  const { pngOf } = await import('./chart/png.js');
+  const { pngOf } = await import('../chart/png.js');
   const { png, hasText } = pngOf(await svgOf(chart, { ...pixels, dark }));
   if (!hasText) note('no font on this machine: the picture has no text; apt-get install fonts-dejavu-core');
   const target = replaceablePath(file);

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { Argument, type Command, type Option } from 'commander';
-import { type OutputOptions, print } from './output';
+import { type OutputOptions, print } from '../output';
 
 // Shells ask `ndshm completion SHELL -- WORD…` what may stand for the last word. Only what is plain in every shell is
 // offered: the names that ndshm allows, and no file of somebody else's with a command in its name.
@@ -89,7 +89,7 @@ async function namesFor(command: Command): Promise<string[]> {
   const entries = readdirSync(directory, { withFileTypes: true });
   const names = entries.flatMap((entry) => (entry.isFile() && plainName.test(entry.name) ? [entry.name] : []));
   if (command.parent?.name() !== 'store') return names;
-  const { allSegments } = await import('./segments.js');
+  const { allSegments } = await import('../segments.js');
   return allSegments().flatMap(({ name, primitive }) => (primitive?.kind === 'Store' ? [name] : []));
 }
 

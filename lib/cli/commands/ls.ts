@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
-import { isPattern, matching, statNamed } from './names';
-import { none, note, type OutputOptions, print, table } from './output';
-import { ownerInWords } from './owners';
-import { allSegments, kindOf, memoryInWords, type Segment, shapeInWords, stateInWords } from './segments';
-import { ageInWords, bytesInWords, countInWords, permissionsInWords, printable } from './words';
+import { isPattern, matching, statNamed } from '../names';
+import { none, note, type OutputOptions, print, table } from '../output';
+import { ownerInWords } from '../owners';
+import { allSegments, kindOf, memoryInWords, type Segment, shapeInWords, stateInWords } from '../segments';
+import { ageInWords, bytesInWords, countInWords, permissionsInWords, printable } from '../words';
 
 interface LsOptions extends OutputOptions {
   readonly sort: keyof typeof orders;

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import { statNamed } from './names';
-import { none, note, type OutputOptions, print, table } from './output';
-import { type Peer, type Who, whoUses } from './peers';
-import { type Segment, withPrimitive } from './segments';
-import { ageInWords, countInWords, printable } from './words';
+import { statNamed } from '../names';
+import { none, note, type OutputOptions, print, table } from '../output';
+import { type Peer, type Who, whoUses } from '../peers';
+import { type Segment, withPrimitive } from '../segments';
+import { ageInWords, countInWords, printable } from '../words';
 
 export function define(command: Command): void {
   command.argument('<name>', 'of a segment').action((given: string, options: OutputOptions) => {

@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type Command, Option } from 'commander';
-import { rangeError, stateError } from '../errors';
-import { anonymous, create, type DType, dtypes, load, type OnProgress, type SharedArray, stat } from '../index';
-import { readCsv } from './csv-numbers';
-import { addFormatOptions, type Format, type FormatOptions, formatOf } from './formats';
-import { Misuse, type OutputOptions, print } from './output';
-import { withProgress } from './progress';
-import { parseShape } from './read-array';
-import { shapeInWords } from './segments';
-import { bytesInWords, printable } from './words';
+import { rangeError, stateError } from '../../errors';
+import { anonymous, create, type DType, dtypes, load, type OnProgress, type SharedArray, stat } from '../../index';
+import { readCsv } from '../csv-numbers';
+import { addFormatOptions, type Format, type FormatOptions, formatOf } from '../formats';
+import { Misuse, type OutputOptions, print } from '../output';
+import { withProgress } from '../progress';
+import { parseShape } from '../read-array';
+import { shapeInWords } from '../segments';
+import { bytesInWords, printable } from '../words';
 
 interface LoadOptions extends OutputOptions, FormatOptions {
   readonly dtype?: DType;

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import type { ObjectInfo, StoreInfo } from '../index';
-import { none, type OutputOptions, print, table } from './output';
-import { allSegments, type Segment } from './segments';
-import { lookIntoStore, type OpenStoreOptions, withStore } from './stores';
-import { ageInWords, bytesInWords, countInWords, printable } from './words';
+import type { ObjectInfo, StoreInfo } from '../../index';
+import { none, type OutputOptions, print, table } from '../output';
+import { allSegments, type Segment } from '../segments';
+import { lookIntoStore, type OpenStoreOptions, withStore } from '../stores';
+import { ageInWords, bytesInWords, countInWords, printable } from '../words';
 
 type StoreOptions = OutputOptions & OpenStoreOptions;
 

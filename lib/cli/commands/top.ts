@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { LockState } from '../index';
-import { numberFrom, wholeNumberFrom } from './options';
-import { none, type OutputOptions, print, table } from './output';
-import { Screen } from './screen';
-import { allSegments, kindOf, memory, memoryInWords, type Segment, stateInWords } from './segments';
-import { style } from './style';
-import { bytesInWords, clipped, countInWords, printable } from './words';
+import type { LockState } from '../../index';
+import { numberFrom, wholeNumberFrom } from '../options';
+import { none, type OutputOptions, print, table } from '../output';
+import { Screen } from '../screen';
+import { allSegments, kindOf, memory, memoryInWords, type Segment, stateInWords } from '../segments';
+import { style } from '../style';
+import { bytesInWords, clipped, countInWords, printable } from '../words';
 
 interface TopOptions extends OutputOptions {
   readonly interval: number;

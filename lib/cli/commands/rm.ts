@@ -1,12 +1,12 @@
 import { readdirSync } from 'node:fs';
 import type { Command } from 'commander';
 import picomatch from 'picomatch';
-import { binding } from '../binding';
-import { nameOf } from './names';
-import { note, type OutputOptions, print } from './output';
-import { usage } from './processes';
-import { type Removed, removable, remove } from './remove';
-import { bytesInWords, countInWords, printable } from './words';
+import { binding } from '../../binding';
+import { nameOf } from '../names';
+import { note, type OutputOptions, print } from '../output';
+import { usage } from '../processes';
+import { type Removed, removable, remove } from '../remove';
+import { bytesInWords, countInWords, printable } from '../words';
 
 interface RmOptions extends OutputOptions {
   readonly force?: boolean;

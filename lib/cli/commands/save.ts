@@ -2,16 +2,16 @@ import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { anonymous, type OnProgress, type SharedArray, save } from '../index';
-import { checkTable, csvOf } from './csv-text';
-import { addFormatOptions, type Format, type FormatOptions, formatOf } from './formats';
-import { nameOf } from './names';
-import { replaceablePath, replaceFile, stream } from './new-file';
-import { note, type OutputOptions, print } from './output';
-import { withProgress } from './progress';
-import { addReadOptions, type ReadOptions, readArray } from './read-array';
-import { shapeInWords } from './segments';
-import { addSlice, labelOf, parseSlice } from './slices';
+import { anonymous, type OnProgress, type SharedArray, save } from '../../index';
+import { checkTable, csvOf } from '../csv-text';
+import { addFormatOptions, type Format, type FormatOptions, formatOf } from '../formats';
+import { nameOf } from '../names';
+import { replaceablePath, replaceFile, stream } from '../new-file';
+import { note, type OutputOptions, print } from '../output';
+import { withProgress } from '../progress';
+import { addReadOptions, type ReadOptions, readArray } from '../read-array';
+import { shapeInWords } from '../segments';
+import { addSlice, labelOf, parseSlice } from '../slices';
 
 interface SaveOptions extends OutputOptions, ReadOptions, FormatOptions {}
 

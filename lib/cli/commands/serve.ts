@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type ServerType } from '@hono/node-server';
 import { type Command, InvalidArgumentError } from 'commander';
-import { note, type OutputOptions, print } from './output';
-import { makeApp } from './serve/app';
-import { makeToken } from './serve/guard';
-import { Live } from './serve/live';
+import { note, type OutputOptions, print } from '../output';
+import { makeApp } from '../serve/app';
+import { makeToken } from '../serve/guard';
+import { Live } from '../serve/live';
 
 interface ServeOptions extends OutputOptions {
   readonly port: number;

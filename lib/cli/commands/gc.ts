@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { gc } from '../index';
-import { type OutputOptions, print } from './output';
-import { allSegments } from './segments';
-import { bytesInWords, countInWords, printable } from './words';
+import { gc } from '../../index';
+import { type OutputOptions, print } from '../output';
+import { allSegments } from '../segments';
+import { bytesInWords, countInWords, printable } from '../words';
 
 interface GcOptions extends OutputOptions {
   readonly dryRun?: boolean;

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
-import type { Check } from './doctor/check';
-import { checkLimits } from './doctor/limits';
-import { thisMachine } from './doctor/machine';
-import { checkSharedMemory } from './doctor/shared-memory';
-import { checkSystem } from './doctor/system';
-import { checkByTrying } from './doctor/trial';
-import { type OutputOptions, print } from './output';
-import { style } from './style';
-import { printable } from './words';
+import type { Check } from '../doctor/check';
+import { checkLimits } from '../doctor/limits';
+import { thisMachine } from '../doctor/machine';
+import { checkSharedMemory } from '../doctor/shared-memory';
+import { checkSystem } from '../doctor/system';
+import { checkByTrying } from '../doctor/trial';
+import { type OutputOptions, print } from '../output';
+import { style } from '../style';
+import { printable } from '../words';
 
 // Must not load the addon before it is known that there is one.
 

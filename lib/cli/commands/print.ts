@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CodedError, rangeError, typeError } from '../errors';
+import { type CodedError, rangeError, typeError } from '../../errors';
 import {
   type Element,
   inspect,
@@ -8,14 +8,14 @@ import {
   openTensors,
   type PrimitiveInfo,
   type SharedArray,
-} from '../index';
-import { statNamed } from './names';
-import { none, note, type OutputOptions, print, table } from './output';
-import { addReadOptions, type ReadOptions, readArray } from './read-array';
-import { shapeInWords } from './segments';
-import { addSlice, labelOf, parseSlice } from './slices';
-import { style } from './style';
-import { countInWords, printable } from './words';
+} from '../../index';
+import { statNamed } from '../names';
+import { none, note, type OutputOptions, print, table } from '../output';
+import { addReadOptions, type ReadOptions, readArray } from '../read-array';
+import { shapeInWords } from '../segments';
+import { addSlice, labelOf, parseSlice } from '../slices';
+import { style } from '../style';
+import { countInWords, printable } from '../words';
 
 interface PrintOptions extends OutputOptions, ReadOptions {
   readonly raw?: boolean;
