@@ -81,7 +81,7 @@ function tryPythons() {
 function tryCommandLine(all) {
   const name = `ndshm-smoke-${process.pid}-cli`;
   const tried = [];
-  for (const { label, command } of all.filter(({ label }) => /^Node \d/.test(label))) {
+  for (const { label, command } of all.filter(({ label }) => /^Node( \d+$|,)/.test(label))) {
     const [node, ...options] = command;
     const ndshm = (...args) =>
       execFileSync(node, [...options, join(installed, 'dist/cli/main.js'), ...args], { cwd: app, encoding: 'utf8' });
