@@ -163,7 +163,7 @@ Napi::Value LockObject::registerReader(const Napi::CallbackInfo& info) {
 // enter(access, timeoutMs, comesAgain) → Entry, or a failure
 Napi::Value LockObject::enter(const Napi::CallbackInfo& info) {
   const auto access = static_cast<Access>(toUnsigned(info[0]));
-  auto entry = lock_->enter(access, toDeadline(info[1]), neverStopped, info[2].ToBoolean());
+  auto entry = lock_->enter(access, toDeadline(info[1]), neverStopped, info[2].As<Napi::Boolean>());
   return toNumber(info.Env(), entry);
 }
 
@@ -174,7 +174,7 @@ Napi::Value LockObject::enterLater(const Napi::CallbackInfo& info) {
 Napi::Value LockObject::stopEntering(const Napi::CallbackInfo& info) { return stop(info.Env(), entering_); }
 
 Napi::Value LockObject::leaveWrite(const Napi::CallbackInfo& info) {
-  return toOutcome(info.Env(), lock_->leaveWrite(info[0].ToBoolean()));
+  return toOutcome(info.Env(), lock_->leaveWrite(info[0].As<Napi::Boolean>()));
 }
 
 Napi::Value LockObject::wakeDrainer(const Napi::CallbackInfo& info) {
@@ -198,11 +198,11 @@ Napi::Value LockObject::awaitChange(const Napi::CallbackInfo& info) {
 // awaitChangeLater(signal, watched, keepsAlive)
 Napi::Value LockObject::awaitChangeLater(const Napi::CallbackInfo& info) {
   const auto signal = static_cast<uint32_t>(info[0].As<Napi::Number>().Int32Value());
-  return start(info.Env(), new ChangeJob(*this, *lock_, signal, info[1]), awaiting_, info[2].ToBoolean());
+  return start(info.Env(), new ChangeJob(*this, *lock_, signal, info[1]), awaiting_, info[2].As<Napi::Boolean>());
 }
 
 Napi::Value LockObject::keepAwaiting(const Napi::CallbackInfo& info) {
-  if (awaiting_ != nullptr) info.Env().GetInstanceData<WaitThreads>()->keepAlive(*awaiting_, info[0].ToBoolean());
+  if (awaiting_ != nullptr) info.Env().GetInstanceData<WaitThreads>()->keepAlive(*awaiting_, info[0].As<Napi::Boolean>());
   return info.Env().Undefined();
 }
 

@@ -126,7 +126,7 @@ Napi::Value ReservoirObject::punch(const Napi::CallbackInfo& info) {
 // map(offset, byteLength, shared, leased) → an ArrayBuffer, a failure, or undefined
 Napi::Value ReservoirObject::map(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto mapped = reservoir_->map(toUnsigned(info[0]), toUnsigned(info[1]), info[2].ToBoolean(), info[3].ToBoolean());
+  auto mapped = reservoir_->map(toUnsigned(info[0]), toUnsigned(info[1]), info[2].As<Napi::Boolean>(), info[3].As<Napi::Boolean>());
   if (!mapped) return toFailure(env, mapped.error());
   MappedRange* range = *mapped;
   reservoir_->retain();

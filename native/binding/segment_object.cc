@@ -65,24 +65,24 @@ Napi::Value SegmentObject::allocate(const Napi::CallbackInfo& info) {
   spec.dataBytes = toUnsigned(info[1]);
   spec.flags = static_cast<uint32_t>(toUnsigned(info[2]));
   spec.source = toBytes(info[3]).data;
-  spec.anonymous = info[4].ToBoolean();
-  spec.sparse = info[5].ToBoolean();
+  spec.anonymous = info[4].As<Napi::Boolean>();
+  spec.sparse = info[5].As<Napi::Boolean>();
   spec.memberOf = toBytes(info[6]).data;
   return toOutcome(info.Env(), segment_->allocate(spec));
 }
 
 Napi::Value SegmentObject::publish(const Napi::CallbackInfo& info) {
-  return toOutcome(info.Env(), segment_->publish(Name(info[0]).text(), info[1].ToBoolean()));
+  return toOutcome(info.Env(), segment_->publish(Name(info[0]).text(), info[1].As<Napi::Boolean>()));
 }
 
 // open(name, needWrite, facts, header) → how many bytes of the file's beginning were put into `header`, or a failure.
 Napi::Value SegmentObject::open(const Napi::CallbackInfo& info) {
-  return describeOpened(info, segment_->open(Name(info[0]).text(), info[1].ToBoolean()));
+  return describeOpened(info, segment_->open(Name(info[0]).text(), info[1].As<Napi::Boolean>()));
 }
 
 Napi::Value SegmentObject::openDescriptor(const Napi::CallbackInfo& info) {
   return describeOpened(info,
-                        segment_->openDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].ToBoolean()));
+                        segment_->openDescriptor(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>()));
 }
 
 Napi::Value SegmentObject::describeOpened(const Napi::CallbackInfo& info, const Result<void>& opened) {
@@ -124,8 +124,8 @@ Napi::Value SegmentObject::attach(const Napi::CallbackInfo& info) {
   how.mode = static_cast<Mode>(toUnsigned(info[0]));
   how.dataOffset = toUnsigned(info[1]);
   how.dataBytes = toUnsigned(info[2]);
-  how.foreign = info[3].ToBoolean();
-  how.guard = info[4].ToBoolean();
+  how.foreign = info[3].As<Napi::Boolean>();
+  how.guard = info[4].As<Napi::Boolean>();
   return toOutcome(info.Env(), segment_->attach(how));
 }
 
